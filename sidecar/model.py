@@ -1,0 +1,186 @@
+"""The values that travel from stage to stage.
+
+A head comes in (`RequestHead`), attempts are made (`Attempt`), something may go
+wrong (`Fault`), and one `Outcome` tells all who record what happened.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, TypeVar
+
+from typing_extensions import dataclass_transform
+
+if TYPE_CHECKING:
+    from sidecar.faults.catalogue import FaultSpec
+
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True)
+def hot_value(cls: type[T]) -> type[T]:
+    """Make a value class: frozen to the type checker, plain at run time.
+
+    The `__init__` of a truly frozen dataclass costs about 60 ns a field, and
+    the values of one request have some fifty fields.
+    """
+    return dataclass(slots=True)(cls)
+
+
+Fields = list[tuple[bytes, bytes]]  # Header fields as received, in order.
+
+NO_BODY = 0
+CHUNKED = -1  # Body length: the chunked coding tells where it ends.
+UNTIL_CLOSE = -2  # Body length of a response that ends with its connection.
+
+
+@hot_value
+class RequestHead:
+    """The head of a request, parsed and found unambiguous."""
+
+    method: str
+    target: bytes  # As received; `path` and `query` are slices of it.
+    path: bytes  # Raw, never decoded; "*" for OPTIONS *.
+    query: bytes | None  # Raw, without the "?".
+    minor: int  # Of HTTP/1.minor.
+    authority: bytes  # Host as received, or of the absolute form.
+    host: bytes  # Lower case, without the port.
+    fields: Fields
+    named: dict[bytes, bytes]  # Lower-case name: values joined by ", ".
+    body_bytes: int  # Declared length, or CHUNKED.
+    keep_alive: bool
+    upgrade: bytes | None  # Lower-case protocol that the client asks for.
+
+
+@hot_value
+class ResponseHead:
+    """The head of a response, parsed and found unambiguous."""
+
+    status: int
+    reason: bytes
+    minor: int
+    fields: Fields
+    named: dict[bytes, bytes]
+    body_bytes: int  # Declared length, CHUNKED or UNTIL_CLOSE.
+    keep_alive: bool
+
+
+class Phase(Enum):
+    """How far an attempt had come."""
+
+    REQUEST = "request"  # No attempt yet: reading, matching, admitting.
+    QUEUE = "queue"  # Waiting for a connection of the pool.
+    DNS = "dns"
+    CONNECT = "connect"
+    TLS = "tls"
+    WRITE = "write"
+    WAIT = "wait"  # The request is sent, no byte of a response is here.
+    HEADERS = "headers"
+    BODY = "body"
+    TUNNEL = "tunnel"
+
+
+class Processed(Enum):
+    """Whether the application may have acted on a request."""
+
+    NO = "no"  # Proven: no byte, or a peer that says so.
+    UNKNOWN = "unknown"
+    YES = "yes"
+
+
+class Origin(Enum):
+    """Who caused a fault."""
+
+    CLIENT = "client"
+    PROXY = "proxy"
+    UPSTREAM = "upstream"
+
+
+class TimeoutKind(Enum):
+    """Which of the limits of time ended something."""
+
+    REQUEST = "request"
+    PER_TRY = "per_try"
+    PER_TRY_IDLE = "per_try_idle"
+    CONNECT = "connect"
+    DNS = "dns"
+    STREAM_IDLE = "stream_idle"
+    TUNNEL_IDLE = "tunnel_idle"
+    REQUEST_HEADERS = "request_headers"
+    REQUEST_BODY_IDLE = "request_body_idle"
+    DOWNSTREAM_WRITE = "downstream_write"
+    QUEUE = "queue"
+    DEADLINE = "deadline"  # The caller's, handed on to us.
+
+
+@hot_value
+class TraceContext:
+    """Where a request stands in its trace (W3C Trace Context, level 1)."""
+
+    trace_id: int  # 128 bits, never 0.
+    parent_id: int  # 64 bits; 0 when the trace starts here.
+    span_id: int  # 64 bits: of the server span of this hop.
+    sampled: bool
+    state: bytes  # `tracestate`, handed on as it came; may be empty.
+
+
+@hot_value
+class Attempt:
+    """One try at one endpoint."""
+
+    n: int  # 1 for the first.
+    endpoint: str  # address:port; empty when none was chosen.
+    start_s: float  # On the steady clock.
+    duration_s: float
+    status: int  # 0 when no response head came.
+    fault: FaultSpec | None
+    phase: Phase
+    processed: Processed
+    is_reused: bool  # On a connection that had served before.
+    span_id: int
+
+
+@hot_value
+class Fault:
+    """One failure, as far as the request knows it.
+
+    What is known only when somebody reads the record (host, memory, pools) is
+    added there; nothing here comes from a header value, a body or a query.
+    """
+
+    spec: FaultSpec
+    fault_id: str
+    origin: Origin
+    phase: Phase
+    processed: Processed
+    detail: str  # For people; never a metric label.
+    timeout: TimeoutKind | None = None
+    retry_after_s: float | None = None
+
+
+@hot_value
+class Outcome:
+    """All that is to be told about one request that has ended."""
+
+    listener: str  # "inbound" or "outbound".
+    route: str  # Name of the route; "" when none matched.
+    upstream: str  # Name of the upstream; "" when none was meant.
+    method: str
+    path: bytes  # Raw, without the query.
+    path_template: str  # Of the match that won, e.g. "/orders/*"; bounded.
+    authority: bytes
+    client: str  # address of the peer, without the port.
+    status: int  # As the client saw it; 499 when it had left.
+    fault: Fault | None
+    start_s: float
+    start_wall_ns: int
+    duration_s: float
+    request_bytes: int  # Body bytes.
+    response_bytes: int
+    attempts: tuple[Attempt, ...]
+    retry_skipped: str  # Why no further retry was made; "" if none was needed.
+    trace: TraceContext
+    request_id: str
+    is_upgraded: bool
+

@@ -1,0 +1,211 @@
+"""The compiled configuration: what the data path reads, by attribute alone.
+
+Built by `compile.py` from checked settings, never changed. A reload builds a
+new one; two snapshots whose upstreams are equal share pools and breakers, so
+every class here compares by value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Network, IPv6Network
+
+    from sidecar.policy.breaker import BreakerLimits
+    from sidecar.policy.budget import BudgetLimits
+    from sidecar.policy.retry import RetryRules
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Limits of time of one route; None means no limit of this kind."""
+
+    request_s: float | None
+    per_try_s: float | None
+    per_try_idle_s: float | None
+    connect_s: float
+    dns_s: float
+    stream_idle_s: float
+    tunnel_idle_s: float
+    request_body_idle_s: float
+    downstream_write_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class FieldMatch:
+    """A condition on one header field or query parameter."""
+
+    name: str  # Headers: lower case.
+    value: str
+    is_regex: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PathMatch:
+    """A condition on the raw path; `kind` as in the Gateway API."""
+
+    kind: str  # "Exact", "PathPrefix" or "RegularExpression".
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """All conditions must hold; a route matches when one of its matches does."""
+
+    path: PathMatch = PathMatch("PathPrefix", "/")
+    method: str | None = None
+    headers: tuple[FieldMatch, ...] = ()
+    query: tuple[FieldMatch, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FieldEdits:
+    """Changes to header fields: remove, then set, then add."""
+
+    set: tuple[tuple[bytes, bytes], ...] = ()
+    add: tuple[tuple[bytes, bytes], ...] = ()
+    remove: frozenset[bytes] = frozenset()  # Lower case.
+
+    def __bool__(self) -> bool:
+        """Tell whether there is anything to change."""
+        return bool(self.set or self.add or self.remove)
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """What is changed in the request target; None leaves it as it came."""
+
+    prefix: bytes | None = None  # Replaces the prefix that matched.
+    full_path: bytes | None = None
+    host: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One route, with every default filled in."""
+
+    name: str
+    listener: str  # "inbound" or "outbound".
+    hosts: tuple[str, ...]  # Lower case; "*.x" for suffixes; empty: any host.
+    matches: tuple[Match, ...]  # Never empty.
+    priority: int  # Higher is looked at first; 0 unless set.
+    upstream: str
+    timeouts: Timeouts
+    retry: RetryRules
+    breaker: BreakerLimits | None
+    rewrite: Rewrite
+    request_edits: FieldEdits
+    response_edits: FieldEdits
+    body_max_bytes: int | None
+    line: int = field(default=0, compare=False)  # In the YAML; 0 if not from one.
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamTls:
+    """How to speak TLS to an upstream's endpoints."""
+
+    server_name: str | None  # SNI and name to verify; None: the endpoint's host.
+    ca_file: str | None  # None: the system's.
+    cert_file: str | None
+    key_file: str | None
+    verify: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Host and port of an endpoint; the host may be a name."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """Return it as people write it, IPv6 in brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """A named set of endpoints, with its caps."""
+
+    name: str
+    endpoints: tuple[Address, ...]
+    max_connections: int  # Of all endpoints together.
+    max_pending: int  # Requests that wait for a connection.
+    max_requests: int  # In flight at once.
+    max_requests_per_connection: int | None
+    pool_idle_s: float
+    fresh_after_s: float  # Idle longer than this: unsafe requests connect anew.
+    budget: BudgetLimits
+    tls: UpstreamTls | None
+    is_peer: bool  # Another sidecar whose x-316-processed is believed.
+    response_header_max_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """An address that takes connections."""
+
+    name: str  # "inbound" or "outbound".
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on what a client may send or hold."""
+
+    request_line_bytes: int
+    header_bytes: int
+    header_count: int
+    connections: int
+    connections_per_client: int | None
+    requests_per_connection: int | None
+    request_headers_s: float
+    keep_alive_s: float
+    buffer_bytes: int  # Of one direction of one connection.
+
+
+@dataclass(frozen=True, slots=True)
+class Tracing:
+    """Where spans go; the OTEL_* variables fill what is not set."""
+
+    enabled: bool
+    protocol: str  # "grpc" or "http/protobuf".
+    endpoint: str | None
+    sample_ratio: float
+    queue_spans: int
+
+
+@dataclass(frozen=True, slots=True)
+class AccessLog:
+    """Which requests get a line."""
+
+    mode: str  # "off", "faults", "sampled" or "all".
+    sample_ratio: float
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One whole configuration."""
+
+    service: str
+    version: str  # Short hash of the settings: names it in records and metrics.
+    listeners: tuple[Listener, ...]
+    admin: tuple[str, int]
+    health: tuple[str, int]
+    limits: Limits
+    routes: tuple[Route, ...]
+    upstreams: dict[str, Upstream]
+    trusted_peers: tuple[IPv4Network | IPv6Network, ...]
+    status_profile: str  # "rfc9209" or "envoy".
+    expose: str  # "full" or "minimal".
+    fault_headers: frozenset[bytes]  # Request headers allowed in records.
+    drain_lead_s: float
+    drain_grace_s: float
+    tracing: Tracing
+    access_log: AccessLog
+    max_series: int
+    log_level: str
+    source: str  # The file, or "command line".
