@@ -1,0 +1,238 @@
+"""Where a body ends, and how it is written down again (RFC 9112, sections 6-8).
+
+A reader is fed what comes off a socket. It returns the content in it; what
+comes after the end stays in `rest`, which is the next message. Chunked content
+is unwrapped and wrapped anew, so that no odd framing is ever handed on.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Protocol
+
+from sidecar.model import NO_BODY, UNTIL_CLOSE, Fields
+
+LAST_CHUNK = b"0\r\n\r\n"
+
+_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t -~\x80-\xff]*)?\r\n")
+_TRAILER = re.compile(
+    rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[\t ]*([\t -~\x80-\xff]*?)[\t ]*\r\n"
+)
+_MAX_LINE_BYTES = 512  # A size and its extensions; nobody needs more.
+_MAX_TRAILER_BYTES = 16 * 1024
+_FORBIDDEN_TRAILERS = frozenset(  # RFC 9110, 6.5.1: framing, routing, control.
+    (
+        b"authorization",
+        b"connection",
+        b"content-encoding",
+        b"content-length",
+        b"content-range",
+        b"content-type",
+        b"host",
+        b"keep-alive",
+        b"set-cookie",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    )
+)
+
+
+class FramingError(Exception):
+    """The body is not framed as HTTP/1.1 says; what follows is unknown."""
+
+
+class TrailersTooLargeError(FramingError):
+    """The trailer section is over its limit."""
+
+
+class BodyReader(Protocol):
+    """Unwraps one body."""
+
+    is_complete: bool
+    rest: bytes  # Bytes that follow the end; empty until then.
+    trailers: Fields
+
+    def feed(self, data: bytes) -> bytes:
+        """Return the content in `data`; may be empty. Raises `FramingError`."""
+
+    def end_of_input(self) -> bool:
+        """Tell whether the body is whole if nothing more comes."""
+
+
+class LengthReader:
+    """A body of a length that is known."""
+
+    __slots__ = ("_left", "is_complete", "rest", "trailers")
+
+    def __init__(self, length: int) -> None:
+        self._left = length
+        self.is_complete = length == 0
+        self.rest = b""
+        self.trailers: Fields = []
+
+    def feed(self, data: bytes) -> bytes:
+        """Take what belongs to the body."""
+        left = self._left - len(data)
+        if left > 0:
+            self._left = left
+            return data
+        self.is_complete = True
+        if left == 0:
+            self._left = 0
+            return data
+        data, self.rest = data[: self._left], data[self._left :]
+        self._left = 0
+        return data
+
+    def end_of_input(self) -> bool:
+        """Only a body that has all its bytes is whole."""
+        return self.is_complete
+
+
+class UntilCloseReader:
+    """A body that the end of its connection ends."""
+
+    __slots__ = ("is_complete", "rest", "trailers")
+
+    def __init__(self) -> None:
+        self.is_complete = False
+        self.rest = b""
+        self.trailers: Fields = []
+
+    def feed(self, data: bytes) -> bytes:
+        """All of it is content."""
+        return data
+
+    def end_of_input(self) -> bool:
+        """The end of input is the end of the body."""
+        self.is_complete = True
+        return True
+
+
+class ChunkedReader:
+    """The chunked transfer coding (RFC 9112, 7.1), read strictly.
+
+    Extensions are dropped, as the RFC asks of who does not know them.
+    """
+
+    __slots__ = ("_held", "_left", "_stage", "is_complete", "rest", "trailers")
+
+    _SIZE, _DATA, _DATA_END, _TRAILERS = range(4)
+
+    def __init__(self) -> None:
+        self._stage = self._SIZE
+        self._left = 0
+        self._held = b""
+        self.is_complete = False
+        self.rest = b""
+        self.trailers: Fields = []
+
+    def feed(self, data: bytes) -> bytes:
+        """Return the content in `data`, the chunks joined."""
+        if self._held:
+            data = self._held + data
+            self._held = b""
+        pieces: list[bytes] = []
+        at = 0
+        while not self.is_complete:
+            after = self._step(data, at, pieces)
+            if after < 0:
+                self._held = data[at:]
+                break
+            at = after
+        else:
+            self.rest = data[at:]
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def end_of_input(self) -> bool:
+        """Without its last chunk a body is not whole."""
+        return self.is_complete
+
+    def _step(self, data: bytes, at: int, pieces: list[bytes]) -> int:
+        """Read one element; return where it ended, or -1 to wait for more."""
+        if self._stage == self._DATA:
+            piece = data[at : at + self._left]
+            if not piece:
+                return -1
+            pieces.append(piece)
+            self._left -= len(piece)
+            if self._left == 0:
+                self._stage = self._DATA_END
+            return at + len(piece)
+        if self._stage == self._SIZE:
+            return self._read_size(data, at)
+        if self._stage == self._DATA_END:
+            end = data[at : at + 2]
+            if end == b"\r\n":
+                self._stage = self._SIZE
+                return at + 2
+            if end in (b"", b"\r"):
+                return -1
+            msg = "a chunk is longer than its size"
+            raise FramingError(msg)
+        return self._read_trailers(data, at)
+
+    def _read_size(self, data: bytes, at: int) -> int:
+        line = _SIZE_LINE.match(data, at)
+        if line is None:
+            if data.find(b"\n", at) >= 0 or len(data) - at > _MAX_LINE_BYTES:
+                msg = "a chunk size is malformed"
+                raise FramingError(msg)
+            return -1
+        if line.end() - at > _MAX_LINE_BYTES:
+            msg = "a chunk extension is too long"
+            raise FramingError(msg)
+        self._left = int(line[1], 16)
+        self._stage = self._DATA if self._left else self._TRAILERS
+        return line.end()
+
+    def _read_trailers(self, data: bytes, at: int) -> int:
+        if data.startswith(b"\r\n", at):
+            self.is_complete = True
+            return at + 2
+        end = data.find(b"\r\n\r\n", at)
+        if end < 0:
+            if len(data) - at > _MAX_TRAILER_BYTES:
+                msg = "the trailer section is too large"
+                raise TrailersTooLargeError(msg)
+            return -1
+        self._take_trailers(data, at, end + 2)
+        self.is_complete = True
+        return end + 4
+
+    def _take_trailers(self, data: bytes, at: int, end: int) -> None:
+        if end - at > _MAX_TRAILER_BYTES:
+            msg = "the trailer section is too large"
+            raise TrailersTooLargeError(msg)
+        while at < end:
+            line = _TRAILER.match(data, at, end)
+            if line is None:
+                msg = "a trailer field is malformed"
+                raise FramingError(msg)
+            if line[1].lower() not in _FORBIDDEN_TRAILERS:
+                self.trailers.append((line[1], line[2]))
+            at = line.end()
+
+
+def body_reader(body_bytes: int) -> BodyReader:
+    """Return the reader for a body of that length, as the head tells it."""
+    if body_bytes >= NO_BODY:
+        return LengthReader(body_bytes)
+    if body_bytes == UNTIL_CLOSE:
+        return UntilCloseReader()
+    return ChunkedReader()
+
+
+def encode_chunk(data: bytes) -> bytes:
+    """Return `data`, which is not empty, as one chunk."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def encode_last_chunk(trailers: Fields) -> bytes:
+    """Return what ends a chunked body."""
+    if not trailers:
+        return LAST_CHUNK
+    lines = b"".join(b"%b: %b\r\n" % field for field in trailers)
+    return b"0\r\n" + lines + b"\r\n"

@@ -1,0 +1,297 @@
+"""From the bytes of a head to its value, or to a clear refusal.
+
+llhttp (by httptools) does the parsing and refuses most of what is malformed:
+bare CR and LF, folded lines, space before a colon, doubled or odd lengths. What
+it lets pass although two readers could differ on it is refused here, each with
+its section of RFC 9112 or 9110.
+
+llhttp cannot tell where in its input a message ended, so it is only ever given
+one whole head; bodies are framed in `framing.py`.
+"""
+
+from __future__ import annotations
+
+import re
+
+import httptools
+
+from sidecar.model import (
+    CHUNKED,
+    NO_BODY,
+    UNTIL_CLOSE,
+    Fields,
+    RequestHead,
+    ResponseHead,
+)
+
+HEAD_END = b"\r\n\r\n"
+
+_REQUEST_LINE = re.compile(
+    rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!-~]+) HTTP/(\d)\.(\d)\r\n"
+)
+_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t -~\x80-\xff]*))?\r\n")
+_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~%!$&'()*+,;=]*)(?::[0-9]{0,5})?")
+_ABSOLUTE = re.compile(rb"https?://([^/?#]+)([^#]*)", re.IGNORECASE)
+_DIGITS = re.compile(rb"[0-9]{1,18}")
+_EMPTY: frozenset[bytes] = frozenset()
+
+_NO_CONTENT = 204
+_NOT_MODIFIED = 304
+_FIRST_FINAL = 200
+
+
+class HeadError(Exception):
+    """A head that must not be acted on.
+
+    Args:
+        detail: What is wrong, for people; holds no bytes of the input.
+        status: What a client is to be told: 400, 414, 431, 501 or 505.
+    """
+
+    def __init__(self, detail: str, status: int = 400) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.status = status
+
+
+class _Collector:
+    """What llhttp calls; one list of fields, and whether the message ended."""
+
+    __slots__ = ("fields", "is_complete")
+
+    def __init__(self) -> None:
+        self.fields: Fields = []
+        self.is_complete = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.fields.append((name, value))
+
+    def on_message_complete(self) -> None:
+        self.is_complete = True
+
+
+class _RequestParser:
+    """llhttp for requests, kept from head to head as long as it can be."""
+
+    __slots__ = ("_collector", "_parser")
+
+    def __init__(self) -> None:
+        self._renew()
+
+    def fields_of(self, raw: bytes) -> Fields:
+        """Return the fields of one whole head, or raise `HeadError`."""
+        collector = self._collector
+        try:
+            self._parser.feed_data(raw)
+        except httptools.HttpParserUpgrade:
+            self._renew()
+        except httptools.HttpParserInvalidMethodError:
+            self._renew()
+            msg = "the method is none that this proxy knows"
+            raise HeadError(msg, 501) from None
+        except httptools.HttpParserError as error:
+            self._renew()
+            raise _translated(error) from None
+        fields = collector.fields
+        if collector.is_complete and self._parser.should_keep_alive():
+            collector.fields = []
+            collector.is_complete = False
+        else:
+            self._renew()  # It waits for a body, which is not its business.
+        return fields
+
+    def _renew(self) -> None:
+        self._collector = _Collector()
+        self._parser = httptools.HttpRequestParser(self._collector)
+
+
+_requests = _RequestParser()  # Parsing never awaits: one serves the process.
+
+
+def parse_request(raw: bytes, max_fields: int = 100) -> RequestHead:
+    """Parse the head of a request, ending with its empty line.
+
+    Raises:
+        HeadError: It is malformed or ambiguous, or has too many fields.
+    """
+    line = _REQUEST_LINE.match(raw)
+    if line is None:
+        msg = "the request line is malformed"  # RFC 9112, 3: one SP, no more.
+        raise HeadError(msg)
+    method, target, major, minor = line.groups()
+    if major != b"1" or minor not in b"01":
+        msg = "only HTTP/1.0 and HTTP/1.1 are spoken here"
+        raise HeadError(msg, 505)
+    fields = _requests.fields_of(raw)
+    if len(fields) > max_fields:
+        msg = f"more than {max_fields} header fields"
+        raise HeadError(msg, 431)
+    fields, named = _name(fields, raw)
+    is_1_0 = minor == b"0"
+    authority, path, query = _split_target(method, target, _host_of(named, is_1_0=is_1_0))
+    tokens = _tokens(named.get(b"connection"))
+    return RequestHead(
+        method.decode("ascii"),
+        target,
+        path,
+        query,
+        0 if is_1_0 else 1,
+        authority,
+        _host_name(authority),
+        fields,
+        named,
+        _request_length(named, is_1_0=is_1_0),
+        b"keep-alive" in tokens if is_1_0 else b"close" not in tokens,
+        None if is_1_0 or b"upgrade" not in tokens else _upgrade(named),
+    )
+
+
+def parse_response(raw: bytes, method: str) -> ResponseHead:
+    """Parse the head of a response to a request with `method`.
+
+    Raises:
+        HeadError: It is malformed or ambiguous: the peer cannot be trusted.
+    """
+    line = _STATUS_LINE.match(raw)
+    if line is None:
+        msg = "the status line is malformed"
+        raise HeadError(msg)
+    collector = _Collector()
+    try:
+        httptools.HttpResponseParser(collector).feed_data(raw)
+    except httptools.HttpParserUpgrade:
+        pass
+    except httptools.HttpParserError as error:
+        raise _translated(error) from None
+    minor, status_digits, reason = line.groups()
+    status = int(status_digits)
+    fields, named = _name(collector.fields, raw)
+    tokens = _tokens(named.get(b"connection"))
+    is_1_0 = minor == b"0"
+    return ResponseHead(
+        status,
+        reason or b"",
+        0 if is_1_0 else 1,
+        fields,
+        named,
+        _response_length(named, status, method, is_1_0=is_1_0),
+        b"keep-alive" in tokens if is_1_0 else b"close" not in tokens,
+    )
+
+
+def _translated(error: httptools.HttpParserError) -> HeadError:
+    return HeadError(str(error) or "malformed header section")
+
+
+def _name(fields: Fields, raw: bytes) -> tuple[Fields, dict[bytes, bytes]]:
+    """Return the fields, trimmed where need be, and their values by name."""
+    if b" \r\n" in raw or b"\t\r\n" in raw:  # Trailing space is not of the value.
+        fields = [(name, value.strip(b" \t")) for name, value in fields]
+    named: dict[bytes, bytes] = {}
+    for name, value in fields:
+        key = name.lower()
+        if key in named:
+            if key == b"host" or key == b"content-length":
+                msg = f"{key.decode()} is there twice"  # RFC 9112, 3.2 and 6.3.
+                raise HeadError(msg)
+            named[key] += b", " + value
+        else:
+            named[key] = value
+    return fields, named
+
+
+def _host_of(named: dict[bytes, bytes], *, is_1_0: bool) -> bytes:
+    host = named.get(b"host")
+    if host is None:
+        if is_1_0:
+            return b""
+        msg = "Host is missing"  # RFC 9112, 3.2.
+        raise HeadError(msg)
+    if _HOST.fullmatch(host) is None:
+        msg = "Host is malformed"
+        raise HeadError(msg)
+    return host
+
+
+def _split_target(
+    method: bytes, target: bytes, host: bytes
+) -> tuple[bytes, bytes, bytes | None]:
+    """Return authority, path and query of a request target (RFC 9112, 3.2)."""
+    if b"#" in target:
+        msg = "the request target has a fragment"
+        raise HeadError(msg)
+    if target[:1] == b"/":
+        path, mark, query = target.partition(b"?")
+        return host, path, query if mark else None
+    if target == b"*" and method == b"OPTIONS":
+        return host, target, None
+    absolute = _ABSOLUTE.fullmatch(target)
+    if absolute is None or method == b"CONNECT":
+        msg = "the request target has a form that this proxy does not serve"
+        raise HeadError(msg, 501 if method == b"CONNECT" else 400)
+    authority, rest = absolute.groups()
+    if _HOST.fullmatch(authority) is None:
+        msg = "the host of the request target is malformed"
+        raise HeadError(msg)
+    path, mark, query = rest.partition(b"?")
+    return authority, path or b"/", query if mark else None
+
+
+def _host_name(authority: bytes) -> bytes:
+    if authority[-1:] == b"]":
+        return authority.lower()
+    name, colon, port = authority.rpartition(b":")
+    return (name if colon and b"]" not in port else authority).lower()
+
+
+def _tokens(value: bytes | None) -> frozenset[bytes]:
+    if value is None:
+        return _EMPTY
+    return frozenset(token.strip(b" \t") for token in value.lower().split(b","))
+
+
+def _upgrade(named: dict[bytes, bytes]) -> bytes | None:
+    """Return the protocol asked for; HTTP/2 in disguise is not offered on."""
+    protocol = named.get(b"upgrade", b"").strip().lower()
+    return None if not protocol or protocol.startswith(b"h2") else protocol
+
+
+def _request_length(named: dict[bytes, bytes], *, is_1_0: bool) -> int:
+    coding = named.get(b"transfer-encoding")
+    if coding is not None:
+        if is_1_0:
+            msg = "Transfer-Encoding in HTTP/1.0"  # RFC 9112, 6.1.
+            raise HeadError(msg)
+        if coding.lower() != b"chunked":
+            msg = "a transfer coding other than chunked"
+            raise HeadError(msg, 501)
+        return CHUNKED
+    return _content_length(named.get(b"content-length"), NO_BODY)
+
+
+def _response_length(
+    named: dict[bytes, bytes], status: int, method: str, *, is_1_0: bool
+) -> int:
+    """Return the length of the body, by the rules of RFC 9112, 6.3."""
+    coding = named.get(b"transfer-encoding")
+    if (
+        method == "HEAD"
+        or status < _FIRST_FINAL
+        or status in (_NO_CONTENT, _NOT_MODIFIED)
+    ):
+        return NO_BODY
+    if coding is not None:
+        if coding.lower() != b"chunked" or is_1_0 or b"content-length" in named:
+            msg = "the length of the response is ambiguous"
+            raise HeadError(msg)
+        return CHUNKED
+    return _content_length(named.get(b"content-length"), UNTIL_CLOSE)
+
+
+def _content_length(value: bytes | None, default: int) -> int:
+    if value is None:
+        return default
+    if _DIGITS.fullmatch(value) is None:
+        msg = "Content-Length is not a number"
+        raise HeadError(msg)
+    return int(value)
