@@ -1,0 +1,1 @@
+"""Everything behind the proxy: endpoints, their connections, and the pool."""

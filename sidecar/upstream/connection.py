@@ -1,0 +1,287 @@
+"""One connection to an endpoint: the only file that touches an upstream socket.
+
+It sends one request at a time and tells a `ResponseSink` what comes back, by
+callback and in order: interim heads, the head, body, end; or that it was lost.
+Idle, it holds no sink, and a byte or an end of input makes it useless.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol
+
+from sidecar.model import UNTIL_CLOSE
+from sidecar.wire.framing import BodyReader, FramingError, body_reader
+from sidecar.wire.head import HEAD_END, HeadError, parse_response
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sidecar.model import Fields, ResponseHead
+
+_SWITCHING = 101
+_FIRST_FINAL = 200
+
+
+class ResponseSink(Protocol):
+    """Who hears what comes back. No method may wait."""
+
+    def on_interim(self, head: ResponseHead) -> None:
+        """A 1xx head other than 101 came."""
+
+    def on_head(self, head: ResponseHead) -> None:
+        """The final head came, or a 101."""
+
+    def on_body(self, data: bytes) -> None:
+        """Content came; never empty. After a 101: bytes of the tunnel."""
+
+    def on_end(self, trailers: Fields) -> None:
+        """The response is whole."""
+
+    def on_malformed(self, error: HeadError | FramingError) -> None:
+        """What came is not HTTP; the connection is closed."""
+
+    def on_lost(self, error: Exception | None) -> None:
+        """The connection ended before the response did."""
+
+    def pause_writing(self) -> None:
+        """The socket takes no more for now."""
+
+    def resume_writing(self) -> None:
+        """It takes more again."""
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """HTTP/1.1, one request at a time.
+
+    Attributes:
+        served: Requests that it was given, the present one included.
+        idle_since_s: When it was last given back, on the steady clock.
+        is_open: Whether bytes can be sent and received.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_head",
+        "_is_reading_paused",
+        "_is_tunnel",
+        "_max_head_bytes",
+        "_method",
+        "_on_closed",
+        "_reader",
+        "_sent_bytes",
+        "_sink",
+        "idle_limit_s",
+        "idle_since_s",
+        "is_open",
+        "served",
+        "transport",
+    )
+
+    def __init__(
+        self, max_head_bytes: int, on_closed: Callable[[UpstreamConnection], None]
+    ) -> None:
+        self._max_head_bytes = max_head_bytes
+        self._on_closed = on_closed
+        self._sink: ResponseSink | None = None
+        self._buffer = b""
+        self._method = ""
+        self._head: ResponseHead | None = None
+        self._reader: BodyReader | None = None
+        self._is_tunnel = False
+        self._is_reading_paused = False
+        self._sent_bytes = 0
+        self.transport: asyncio.Transport
+        self.served = 0
+        self.idle_since_s = 0.0
+        self.idle_limit_s = 0.0  # Set by the pool, shortened by Keep-Alive.
+        self.is_open = False
+
+    def __repr__(self) -> str:
+        """Return its state in a line."""
+        state = "open" if self.is_open else "closed"
+        doing = "busy" if self._sink is not None else "idle"
+        return f"<UpstreamConnection {state} {doing} served={self.served}>"
+
+    # What the exchange does.
+
+    def begin(self, sink: ResponseSink, method: str, head: bytes) -> None:
+        """Send the head of a request; its body follows by `write`."""
+        self._sink = sink
+        self._method = method
+        self._head = None
+        self._reader = None
+        self.served += 1
+        self._sent_bytes = len(head)
+        self.transport.write(head)
+
+    def write(self, data: bytes) -> None:
+        """Send what follows the head."""
+        self._sent_bytes += len(data)
+        self.transport.write(data)
+
+    def write_eof(self) -> None:
+        """Tell the other end of a tunnel that nothing more comes."""
+        if self.is_open and self.transport.can_write_eof():
+            self.transport.write_eof()
+
+    @property
+    def may_have_received(self) -> bool:
+        """Tell whether the peer can have got a byte of the present request."""
+        return self.transport.get_write_buffer_size() < self._sent_bytes
+
+    @property
+    def has_response_bytes(self) -> bool:
+        """Tell whether any byte of a response has come."""
+        return self._head is not None or bool(self._buffer)
+
+    @property
+    def is_reusable(self) -> bool:
+        """Tell whether another request may follow on it."""
+        head = self._head
+        return (
+            self.is_open
+            and head is not None
+            and head.keep_alive
+            and head.body_bytes != UNTIL_CLOSE
+            and not self._is_tunnel
+            and not self._buffer
+            and (self._reader is None or self._reader.is_complete)
+            and not self.transport.is_closing()
+        )
+
+    def release(self) -> None:
+        """Forget the sink: the exchange is done with it."""
+        self._sink = None
+        self.resume_reading()
+
+    def close(self) -> None:
+        """Close at once; nobody is told."""
+        self._sink = None
+        self.transport.abort()
+
+    def pause_reading(self) -> None:
+        """Let the socket fill up: who reads the response cannot keep pace."""
+        if not self._is_reading_paused and self.is_open:
+            self._is_reading_paused = True
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Take bytes again."""
+        if self._is_reading_paused:
+            self._is_reading_paused = False
+            if self.is_open and not self.transport.is_closing():
+                self.transport.resume_reading()
+
+    # What the event loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport."""
+        self.transport = transport  # type: ignore[assignment]  # A TCP one.
+        self.is_open = True
+
+    def data_received(self, data: bytes) -> None:
+        """Hand on what came, as what it is."""
+        sink = self._sink
+        if sink is None:
+            self.transport.abort()  # Nobody asked: never to be used again.
+        elif self._reader is not None:
+            self._take_body(sink, data)
+        elif self._is_tunnel:
+            sink.on_body(data)
+        else:
+            self._take_head(sink, self._buffer + data if self._buffer else data)
+
+    def eof_received(self) -> bool:
+        """End of input: the end of a body, half of a tunnel, or a loss."""
+        sink, reader = self._sink, self._reader
+        if sink is None:
+            return False
+        if self._is_tunnel:
+            sink.on_end([])
+            return True  # The other half may still be in use.
+        if reader is not None and not reader.is_complete and reader.end_of_input():
+            sink.on_end(reader.trailers)
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Tell whoever is concerned."""
+        self.is_open = False
+        sink, self._sink = self._sink, None
+        self._on_closed(self)
+        if sink is not None and (self._reader is None or not self._reader.is_complete):
+            sink.on_lost(error)
+
+    def pause_writing(self) -> None:
+        """Hand on that the socket is full."""
+        if self._sink is not None:
+            self._sink.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Hand on that it is not."""
+        if self._sink is not None:
+            self._sink.resume_writing()
+
+    # Heads and bodies.
+
+    def _take_head(self, sink: ResponseSink, data: bytes) -> None:
+        end = data.find(HEAD_END)
+        if end < 0:
+            self._buffer = data
+            if len(data) > self._max_head_bytes:
+                self._refuse(sink, HeadError("the response head is too large", 431))
+            return
+        raw, self._buffer = data[: end + 4], data[end + 4 :]
+        try:
+            if len(raw) > self._max_head_bytes:
+                raise HeadError("the response head is too large", 431)  # noqa: EM101, TRY003, TRY301 - one way out for both kinds of bad heads
+            head = parse_response(raw, self._method)
+        except HeadError as error:
+            self._refuse(sink, error)
+            return
+        if head.status < _FIRST_FINAL and head.status != _SWITCHING:
+            sink.on_interim(head)
+            rest, self._buffer = self._buffer, b""
+            if rest and self._sink is sink:
+                self._take_head(sink, rest)
+            return
+        self._take_final(sink, head)
+
+    def _take_final(self, sink: ResponseSink, head: ResponseHead) -> None:
+        self._head = head
+        rest, self._buffer = self._buffer, b""
+        if head.status == _SWITCHING:
+            self._is_tunnel = True
+            sink.on_head(head)
+            if rest and self._sink is sink:
+                sink.on_body(rest)
+            return
+        self._reader = reader = body_reader(head.body_bytes)
+        sink.on_head(head)
+        if reader.is_complete:
+            self._buffer = rest  # More than was declared: not to be used again.
+            sink.on_end([])
+        elif rest:
+            self._take_body(sink, rest)
+
+    def _take_body(self, sink: ResponseSink, data: bytes) -> None:
+        reader = self._reader
+        if reader is None or reader.is_complete:
+            self._buffer += data[:1]  # Marks the connection as unusable.
+            self.transport.abort()
+            return
+        try:
+            content = reader.feed(data)
+        except FramingError as error:
+            self._refuse(sink, error)
+            return
+        if content:
+            sink.on_body(content)
+        if reader.is_complete:
+            self._buffer = reader.rest
+            sink.on_end(reader.trailers)
+
+    def _refuse(self, sink: ResponseSink, error: HeadError | FramingError) -> None:
+        self._sink = None
+        self.transport.abort()
+        sink.on_malformed(error)

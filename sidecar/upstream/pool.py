@@ -1,0 +1,194 @@
+"""Which connection a request gets: decided here, opened elsewhere.
+
+    request --> idle one? --> room for a new one? --> room to wait? --> refused
+                  LIFO          max_connections        max_pending
+
+The newest idle connection is taken first, so that the others grow old and are
+closed; a connection idle for longer than its limit is never used, since the
+application is about to close it, or just did (the keep-alive race).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sidecar.settings.snapshot import Address
+    from sidecar.upstream.connection import UpstreamConnection
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLimits:
+    """Caps of one upstream, over all of its endpoints."""
+
+    max_connections: int
+    max_pending: int
+    idle_s: float
+    max_requests_per_connection: int | None
+
+
+class Endpoint:
+    """One address of an upstream, and its connections."""
+
+    __slots__ = ("address", "busy", "idle", "name")
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.name = str(address)
+        self.busy = 0  # Connecting ones included.
+        self.idle: list[UpstreamConnection] = []  # Oldest first.
+
+    def __repr__(self) -> str:
+        """Return its state in a line."""
+        return f"<Endpoint {self.name} idle={len(self.idle)} busy={self.busy}>"
+
+
+class Connect:
+    """Permission to open a connection; it counts until it is given back."""
+
+
+CONNECT = Connect()
+
+
+class Pool:
+    """The connections of one upstream. Every grant is given back exactly once."""
+
+    __slots__ = ("_limits", "_waiters", "endpoints")
+
+    def __init__(self, limits: PoolLimits, addresses: tuple[Address, ...]) -> None:
+        self._limits = limits
+        self.endpoints = [Endpoint(address) for address in addresses]
+        self._waiters: deque[tuple[Endpoint, asyncio.Future[None]]] = deque()
+
+    def __repr__(self) -> str:
+        """Return its state in a line."""
+        return f"<Pool {self.endpoints!r} pending={self.pending}>"
+
+    @property
+    def pending(self) -> int:
+        """How many requests wait for a connection."""
+        return len(self._waiters)
+
+    @property
+    def open_connections(self) -> int:
+        """How many connections are open or being opened."""
+        return sum(e.busy + len(e.idle) for e in self.endpoints)
+
+    def take(
+        self, endpoint: Endpoint, now_s: float, max_idle_s: float
+    ) -> UpstreamConnection | Connect | None:
+        """Grant an idle connection, or to open one; None: wait or give up.
+
+        A connection that was idle for more than `max_idle_s` is left alone.
+        """
+        idle = endpoint.idle
+        while idle:
+            connection = idle[-1]
+            age_s = now_s - connection.idle_since_s
+            if age_s > max_idle_s:
+                break
+            idle.pop()
+            if not connection.is_open or age_s > connection.idle_limit_s:
+                connection.close()
+                continue
+            endpoint.busy += 1
+            return connection
+        if self.open_connections >= self._limits.max_connections:
+            if not self._close_an_idle_one():
+                return None
+        endpoint.busy += 1
+        return CONNECT
+
+    def enqueue(self, endpoint: Endpoint, waiter: asyncio.Future[None]) -> bool:
+        """Let `waiter` be woken when `take` may succeed; False when full."""
+        if len(self._waiters) >= self._limits.max_pending:
+            return False
+        self._waiters.append((endpoint, waiter))
+        return True
+
+    def leave(self, endpoint: Endpoint, waiter: asyncio.Future[None]) -> None:
+        """Give up waiting; a wake-up that came too late goes to the next."""
+        try:
+            self._waiters.remove((endpoint, waiter))
+        except ValueError:
+            self._wake_next()
+
+    def give_back(
+        self, endpoint: Endpoint, connection: UpstreamConnection, now_s: float
+    ) -> None:
+        """Keep a connection for the next request, or close it."""
+        endpoint.busy -= 1
+        most = self._limits.max_requests_per_connection
+        if connection.is_reusable and (most is None or connection.served < most):
+            connection.release()
+            connection.idle_since_s = now_s
+            endpoint.idle.append(connection)
+        else:
+            connection.close()
+        self._wake_next()
+
+    def give_up(self, endpoint: Endpoint) -> None:
+        """A grant came to nothing: the connection failed or is gone."""
+        endpoint.busy -= 1
+        self._wake_next()
+
+    def forget(self, endpoint: Endpoint, connection: UpstreamConnection) -> None:
+        """An idle connection was closed by the other side."""
+        try:
+            endpoint.idle.remove(connection)
+        except ValueError:
+            return
+        self._wake_next()
+
+    def sweep(self, now_s: float) -> float | None:
+        """Close what is idle for too long; return when to look again."""
+        next_s: float | None = None
+        for endpoint in self.endpoints:
+            for connection in list(endpoint.idle):
+                due_s = connection.idle_since_s + connection.idle_limit_s
+                if due_s <= now_s:
+                    endpoint.idle.remove(connection)
+                    connection.close()
+                elif next_s is None or due_s < next_s:
+                    next_s = due_s
+        return next_s
+
+    def close(self) -> None:
+        """Close every idle connection; the busy ones end with their requests."""
+        for endpoint in self.endpoints:
+            while endpoint.idle:
+                endpoint.idle.pop().close()
+
+    def _close_an_idle_one(self) -> bool:
+        for endpoint in self.endpoints:
+            if endpoint.idle:
+                endpoint.idle.pop(0).close()
+                return True
+        return False
+
+    def _wake_next(self) -> None:
+        while self._waiters:
+            _, waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+
+
+def idle_limit_s(limit_s: float, keep_alive: bytes | None) -> float:
+    """Return how long a connection may be idle, given `Keep-Alive: timeout=N`.
+
+    A second less than the peer says, since it counts from an earlier moment.
+    """
+    if keep_alive is None:
+        return limit_s
+    for parameter in keep_alive.lower().split(b","):
+        name, _, value = parameter.strip().partition(b"=")
+        if name == b"timeout" and value.isdigit() and len(value) < _MAX_DIGITS:
+            return min(limit_s, max(0.0, int(value) - 1.0))
+    return limit_s
+
+
+_MAX_DIGITS = 7
