@@ -183,4 +183,3 @@ class Outcome:
     trace: TraceContext
     request_id: str
     is_upgraded: bool
-

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
-from sidecar.model import Origin
+if TYPE_CHECKING:
+    from sidecar.model import Origin
 
 
 class Severity(Enum):

@@ -122,7 +122,11 @@ class Address:
 
     def __str__(self) -> str:
         """Return it as people write it, IPv6 in brackets."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return (
+            f"[{self.host}]:{self.port}"
+            if ":" in self.host
+            else f"{self.host}:{self.port}"
+        )
 
 
 @dataclass(frozen=True, slots=True)

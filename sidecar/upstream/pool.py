@@ -10,12 +10,13 @@ application is about to close it, or just did (the keep-alive race).
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import asyncio
+
     from sidecar.settings.snapshot import Address
     from sidecar.upstream.connection import UpstreamConnection
 

@@ -29,8 +29,12 @@ HEAD_END = b"\r\n\r\n"
 _REQUEST_LINE = re.compile(
     rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!-~]+) HTTP/(\d)\.(\d)\r\n"
 )
-_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t -~\x80-\xff]*))?\r\n")
-_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~%!$&'()*+,;=]*)(?::[0-9]{0,5})?")
+_STATUS_LINE = re.compile(
+    rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t -~\x80-\xff]*))?\r\n"
+)
+_HOST = re.compile(
+    rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~%!$&'()*+,;=]*)(?::[0-9]{0,5})?"
+)
 _ABSOLUTE = re.compile(rb"https?://([^/?#]+)([^#]*)", re.IGNORECASE)
 _DIGITS = re.compile(rb"[0-9]{1,18}")
 _EMPTY: frozenset[bytes] = frozenset()
@@ -128,7 +132,9 @@ def parse_request(raw: bytes, max_fields: int = 100) -> RequestHead:
         raise HeadError(msg, 431)
     fields, named = _name(fields, raw)
     is_1_0 = minor == b"0"
-    authority, path, query = _split_target(method, target, _host_of(named, is_1_0=is_1_0))
+    authority, path, query = _split_target(
+        method, target, _host_of(named, is_1_0=is_1_0)
+    )
     tokens = _tokens(named.get(b"connection"))
     return RequestHead(
         method.decode("ascii"),
@@ -191,7 +197,7 @@ def _name(fields: Fields, raw: bytes) -> tuple[Fields, dict[bytes, bytes]]:
     for name, value in fields:
         key = name.lower()
         if key in named:
-            if key == b"host" or key == b"content-length":
+            if key in {b"host", b"content-length"}:
                 msg = f"{key.decode()} is there twice"  # RFC 9112, 3.2 and 6.3.
                 raise HeadError(msg)
             named[key] += b", " + value

@@ -1,0 +1,226 @@
+"""The command: ``python -m benchmarks``.
+
+For example ``python -m benchmarks --quick --only get nginx sidecar``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import signal
+import sys
+import tempfile
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks import contest, startup, stream
+from benchmarks.plan import MEASUREMENTS, OURS, PROXIES, Plan, make_plan
+from benchmarks.processes import NEEDED_TOOLS, ROOT, StartError
+from benchmarks.report import (
+    Figure,
+    Report,
+    as_json,
+    contest_table,
+    cpu_figures,
+    figure_table,
+)
+from benchmarks.wrk import CONNECTIONS, LoadError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_INTERRUPTED = 130  # As shells have it: 128 + SIGINT.
+
+
+def main() -> int:
+    """Measure, print, write, draw; return the exit code."""
+    arguments = _parsed()
+    if absent := [tool for tool in NEEDED_TOOLS if not shutil.which(tool)]:
+        print(f"needs {' and '.join(absent)} (apt-get install util-linux)")
+        return 1
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, signal.default_int_handler)
+    try:
+        with _run_folder() as folder:
+            report = _measured(arguments, folder)
+    except KeyboardInterrupt:
+        print("\ninterrupted; every process that was started has been ended")
+        return _INTERRUPTED
+    _print(report)
+    _write(report, arguments.out)
+    return 0
+
+
+def _parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "--seconds", type=_whole_seconds, default=3, help="of one round (default: 3)"
+    )
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        choices=(*MEASUREMENTS, *PROXIES),
+        help=f"measurements ({', '.join(MEASUREMENTS)}), proxies "
+        f"({', '.join(PROXIES)}), or some of both",
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="rounds of 1 s, few of them: a trial"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="folder for bench.json and bench.png (default: docs, for a whole run; "
+        "none, for a trial or a part)",
+    )
+    arguments = parser.parse_args()
+    is_whole = not arguments.quick and not arguments.only
+    arguments.out = arguments.out or (ROOT / "docs" if is_whole else None)
+    return arguments
+
+
+def _whole_seconds(text: str) -> int:
+    seconds = int(text)
+    if not 1 <= seconds <= 60:  # noqa: PLR2004 - a load is bounded
+        msg = "1 to 60"
+        raise argparse.ArgumentTypeError(msg)
+    return seconds
+
+
+@contextmanager
+def _run_folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(
+        prefix="sidecar-bench-", ignore_cleanup_errors=True
+    ) as folder:
+        yield Path(folder)
+
+
+def _measured(arguments: argparse.Namespace, folder: Path) -> Report:
+    plan = make_plan(
+        folder, arguments.only, seconds=arguments.seconds, is_quick=arguments.quick
+    )
+    _pin_here(plan)
+    report = Report(
+        made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        machine=_machine(),
+        settings=_settings(plan),
+    )
+    try:
+        report.rows.extend(contest.run(plan))
+    except (StartError, LoadError) as error:
+        print(f"no contest: {error}")
+    if "get" in plan.measurements:
+        report.figures.extend(cpu_figures(report.rows, contest.LOADS[0].title, OURS))
+    for name, measure in _others(plan).items():
+        if name in plan.measurements:
+            report.figures.extend(_tried(name, measure))
+    return report
+
+
+def _pin_here(plan: Plan) -> None:
+    """Stay off the proxy's core; the load has its own child processes."""
+    os.sched_setaffinity(0, {plan.load_core})
+    if plan.load_core == plan.proxy_core:
+        print("one core only: proxy, load and origin share it")
+
+
+def _others(plan: Plan) -> dict[str, Callable[[], list[Figure]]]:
+    return {
+        "stream": lambda: stream.run(plan),
+        "startup": lambda: startup.run(plan),
+        "policy": _policy_cost,
+        "routes": _route_cost,
+    }
+
+
+def _policy_cost() -> list[Figure]:
+    from benchmarks import policy_cost  # noqa: PLC0415 - the rest runs without it
+
+    return policy_cost.run()
+
+
+def _route_cost() -> list[Figure]:
+    from benchmarks import route_cost  # noqa: PLC0415 - the rest runs without it
+
+    return route_cost.run()
+
+
+def _tried(name: str, measure: Callable[[], list[Figure]]) -> list[Figure]:
+    """Measure; what cannot be measured says why, and the run goes on."""
+    print(f"{name} …", flush=True)
+    try:
+        return measure()
+    except (ImportError, StartError, OSError) as error:
+        return [Figure(name, None, "", note=str(error))]
+
+
+def _machine() -> dict[str, str]:
+    return {
+        "processor": _processor(),
+        "cores": str(os.cpu_count()),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+    }
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def _settings(plan: Plan) -> dict[str, object]:
+    return {
+        "connections": CONNECTIONS,
+        "seconds": plan.seconds,
+        "rounds": plan.rounds,
+        "secondary_rounds": plan.secondary_rounds,
+        "proxy_core": plan.proxy_core,
+        "load_core": plan.load_core,
+    }
+
+
+def _print(report: Report) -> None:
+    if report.rows:
+        print(f"\n{contest_table(report.rows, OURS)}")
+        print(
+            "\nMedians over the rounds; the ratio is the median of each round's. "
+            "Load and origin share\none core, so they bound requests/s and "
+            "latency of the fastest; CPU per request is the proxy's alone."
+        )
+    if report.figures:
+        print(f"\n{figure_table(report.figures)}")
+
+
+def _write(report: Report, out: Path | None) -> None:
+    if out is None:
+        print("\na trial or a part: nothing is written without --out")
+        return
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(as_json(report, OURS), indent=1, ensure_ascii=False)
+        (out / "bench.json").write_text(text + "\n")
+        _draw(report, out / "bench.png")
+    except OSError as error:
+        print(f"\ncannot write to {out}: {error}")
+
+
+def _draw(report: Report, path: Path) -> None:
+    try:
+        from benchmarks import picture  # noqa: PLC0415 - slow to import, may be absent
+    except ImportError:
+        print("\nno picture: matplotlib is not installed (pip install matplotlib)")
+        return
+    picture.draw(report, path, OURS)
+    print(f"\nwritten: {path.with_suffix('.json')}, {path}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,21 @@
+"""A service-mesh sidecar proxy that names every failure.
+
+A request passes these stages, and each folder is one of them:
+
+- `accept`: a listener takes the connection, reads a head, writes the response;
+- `wire`: bytes become values, strictly, and back;
+- `route`: the table finds the route whose conditions hold;
+- `policy`: deadline, retry, budget, breaker and caps decide what may be done;
+- `upstream`: an endpoint is picked, a connection granted, an attempt made;
+- `faults`: what went wrong gets its 316 code and its words;
+- `record`: one `Outcome` a request feeds metrics, traces, log and fault feed.
+
+`exchange.py` tells this story for one request from top to bottom, `attempt.py`
+that of one try, and `app.py` builds it all from the settings.
+
+Imports go one way: cli, app, accept, exchange, then route, policy, attempt,
+faults and record; attempt imports policy, upstream and wire. The folders wire,
+route, policy and faults touch no event loop, clock, log or socket.
+"""
+
+__version__ = "0.1.0"
