@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from typing_extensions import dataclass_transform
 
 if TYPE_CHECKING:
-    from sidecar.faults.catalogue import FaultSpec
+    from sidecar.faults.spec import FaultSpec
 
 T = TypeVar("T")
 

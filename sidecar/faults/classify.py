@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
+from typing import TYPE_CHECKING
 
 from sidecar.faults.catalogue import FaultCode, ProxyFault, application_spec
-from sidecar.faults.spec import FaultSpec
 from sidecar.model import Phase, Processed, TimeoutKind
 from sidecar.wire.framing import FramingError, TrailersTooLargeError
-from sidecar.wire.head import HeadError
+
+if TYPE_CHECKING:
+    from sidecar.faults.spec import FaultSpec
+    from sidecar.wire.head import HeadError
 
 _TOO_LARGE = 431
 _BUSINESS_ERROR = 316  # A private convention: the application failed by rule.

@@ -97,9 +97,9 @@ class Pool:
                 continue
             endpoint.busy += 1
             return connection
-        if self.open_connections >= self._limits.max_connections:
-            if not self._close_an_idle_one():
-                return None
+        is_full = self.open_connections >= self._limits.max_connections
+        if is_full and not self._close_an_idle_one():
+            return None
         endpoint.busy += 1
         return CONNECT
 
