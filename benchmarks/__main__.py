@@ -24,10 +24,12 @@ from benchmarks.processes import NEEDED_TOOLS, ROOT, StartError
 from benchmarks.report import (
     Figure,
     Report,
+    absences,
     as_json,
     contest_table,
     cpu_figures,
     figure_table,
+    idle_figures,
 )
 from benchmarks.wrk import CONNECTIONS, LoadError
 
@@ -59,7 +61,7 @@ def main() -> int:
 def _parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "--seconds", type=_whole_seconds, default=3, help="of one round (default: 3)"
+        "--seconds", type=_whole_seconds, default=2, help="of one round (default: 2)"
     )
     parser.add_argument(
         "--only",
@@ -116,7 +118,9 @@ def _measured(arguments: argparse.Namespace, folder: Path) -> Report:
     except (StartError, LoadError) as error:
         print(f"no contest: {error}")
     if "get" in plan.measurements:
-        report.figures.extend(cpu_figures(report.rows, contest.LOADS[0].title, OURS))
+        first = contest.LOADS[0].title
+        report.figures.extend(cpu_figures(report.rows, first, OURS))
+        report.figures.extend(idle_figures(report.rows, first, OURS))
     for name, measure in _others(plan).items():
         if name in plan.measurements:
             report.figures.extend(_tried(name, measure))
@@ -189,9 +193,11 @@ def _settings(plan: Plan) -> dict[str, object]:
 
 def _print(report: Report) -> None:
     if report.rows:
-        print(f"\n{contest_table(report.rows, OURS)}")
+        print(f"\n{contest_table(report.rows, OURS)}\n")
+        for absence in absences(report.rows):
+            print(f"absent: {absence}")
         print(
-            "\nMedians over the rounds; the ratio is the median of each round's. "
+            "Medians over the rounds; the ratio is the median of each round's. "
             "Load and origin share\none core, so they bound requests/s and "
             "latency of the fastest; CPU per request is the proxy's alone."
         )

@@ -6,13 +6,14 @@ time. The order moves on by one each round, so that none always follows the same
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from benchmarks import procfs, wrk
 from benchmarks.peers import LARGE_BYTES, PEERS, origin, started
 from benchmarks.processes import StartError
-from benchmarks.report import DIRECT, Round, Row
+from benchmarks.report import DIRECT, Round, Row, idle_cpu_ratio
 from benchmarks.wrk import Load, LoadError
 
 if TYPE_CHECKING:
@@ -75,21 +76,25 @@ def _warm_up(runner: Running, plan: Plan) -> None:
         print(f"  {runner.peer.name}: {error}")
 
 
-def _contest(
-    load: Load, up: list[Running], plan: Plan, origin_port: int
-) -> list[Row]:
+def _contest(load: Load, up: list[Running], plan: Plan, origin_port: int) -> list[Row]:
     rounds: dict[str, list[Round]] = {runner.peer.name: [] for runner in up}
     direct: list[Round] = []
+    before = {runner.peer.name: procfs.cpu_s(runner.child.pid) for runner in up}
+    start_s = time.perf_counter()
     count = plan.rounds if load is LOADS[0] else plan.secondary_rounds
     for n in range(count):
         print(f"  {load.title}: round {n + 1} of {count}", flush=True)
         direct.append(_direct_round(load, plan, origin_port))
         for runner in _rotated(up, n):
             rounds[runner.peer.name].append(_round(load, runner, plan))
-    return [Row(load.title, DIRECT, "", tuple(direct))] + [
-        Row(load.title, r.peer.name, r.peer.version(), tuple(rounds[r.peer.name]))
-        for r in up
-    ]
+    elapsed_s = time.perf_counter() - start_s
+    rows = [Row(load.title, DIRECT, "", tuple(direct))]
+    for runner in up:
+        name, own = runner.peer.name, tuple(rounds[runner.peer.name])
+        used_s = procfs.cpu_s(runner.child.pid) - before[name]
+        idle_ratio = idle_cpu_ratio(own, used_s, elapsed_s)
+        rows.append(Row(load.title, name, runner.peer.version(), own, "", idle_ratio))
+    return rows
 
 
 def _rotated(up: list[Running], n: int) -> list[Running]:
@@ -99,7 +104,11 @@ def _rotated(up: list[Running], n: int) -> list[Running]:
 
 def _round(load: Load, runner: Running, plan: Plan) -> Round:
     before_s = procfs.cpu_s(runner.child.pid)
-    counted = _load(load, runner.port, plan, seconds=plan.seconds)
+    try:
+        counted = _load(load, runner.port, plan, seconds=plan.seconds)
+    except LoadError as error:
+        print(f"  {runner.peer.name}: {error}")
+        return Round(0, float(plan.seconds), 0.0, 0.0, 0.0, 0, errors=1)
     return Round(
         requests=counted.requests,
         duration_s=counted.duration_s,
@@ -126,6 +135,4 @@ def _direct_round(load: Load, plan: Plan, origin_port: int) -> Round:
 
 
 def _load(load: Load, port: int, plan: Plan, *, seconds: int) -> wrk.Counted:
-    return wrk.run(
-        load, port, seconds=seconds, core=plan.load_core, folder=plan.folder
-    )
+    return wrk.run(load, port, seconds=seconds, core=plan.load_core, folder=plan.folder)

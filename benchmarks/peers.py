@@ -129,9 +129,7 @@ def origin(plan: Plan) -> Iterator[int]:
     (port,) = free_ports(1)
     body = SMALL_BODY.replace("\n", "\\n")
     launch = _nginx(folder, "origin.conf", port=port, small_body=body)
-    with running(
-        "origin", launch.command, core=plan.load_core, folder=folder
-    ) as child:
+    with running("origin", launch.command, core=plan.load_core, folder=folder) as child:
         wait_until_ok(child, port, "/", limit_s=_START_LIMIT_S)
         yield port
 

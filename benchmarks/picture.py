@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import matplotlib as mpl
+from matplotlib.figure import Figure
 
-mpl.use("Agg")  # Draws to a file; there may be no screen.
-
-from matplotlib import pyplot as plt  # noqa: E402 - after the choice of where to draw
-
-from benchmarks.report import BASE, CPU_TARGETS, DIRECT, Row, ratio, row_of  # noqa: E402
+from benchmarks.report import BASE, CPU_TARGETS, DIRECT, TIMES, ratio, row_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,10 +14,12 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from benchmarks.report import Report, Round
+    from benchmarks.report import Report, Round, Row
 
 _OURS, _OTHERS, _INK, _FAINT = "#d9480f", "#a9b4c0", "#20262d", "#6b7580"
 _MIB = 1 << 20
+_PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
+_WHOLE_ABOVE = 100  # Digits beyond say nothing.
 
 
 def draw(report: Report, path: Path, ours: str) -> None:
@@ -29,24 +27,16 @@ def draw(report: Report, path: Path, ours: str) -> None:
     rows = _drawable(report.rows)
     if not rows:
         return
-    style = {"font.family": "DejaVu Sans", "font.size": 10, "text.color": _INK}
-    with plt.rc_context(style):
-        figure = plt.figure(figsize=(12, 5.4), dpi=150, layout="constrained")
-        panels = figure.subplot_mosaic(
-            [["cpu", "rate"], ["cpu", "tail"], ["cpu", "memory"]],
-            width_ratios=[1.7, 1],
-        )
-        _draw_cpu(panels["cpu"], rows, ours)
-        _draw_small(panels, rows, ours)
-        figure.suptitle(
-            f"One core for the proxy, wrk with {report.settings['connections']} "
-            f"connections on another: {rows[0].load}",
-            fontsize=13,
-            fontweight="bold",
-        )
-        figure.supxlabel(_footnote(report), fontsize=8.5, color=_FAINT)
-        figure.savefig(path)
-        plt.close(figure)
+    figure = Figure(figsize=(12, 5.6), dpi=150, layout="constrained")
+    panels = figure.subplot_mosaic(
+        [["cpu", "rate"], ["cpu", "tail"], ["cpu", "memory"]], width_ratios=[1.7, 1]
+    )
+    _draw_cpu(panels["cpu"], rows, ours)
+    _draw_small(panels, rows, ours)
+    title = f"{rows[0].load}, {report.settings['connections']} connections"
+    figure.suptitle(title, fontsize=14, fontweight="bold", color=_INK)
+    figure.supxlabel(_footnote(report), fontsize=8.5, color=_FAINT)
+    figure.savefig(path)
 
 
 def _drawable(rows: Sequence[Row]) -> list[Row]:
@@ -64,29 +54,34 @@ def _draw_cpu(axes: Axes, rows: Sequence[Row], ours: str) -> None:
         spread = [each.cpu_us for each in row.rounds]
         axes.plot(spread, [n] * len(spread), ".", color=_INK, alpha=0.35, markersize=5)
         times = ratio(row, base)
-        text = f"{_cpu_us(row):.1f} µs" + (f"   {times:.2f} × nginx" if times else "")
-        axes.text(max(spread) + right * 0.015, n, text, va="center", fontweight="bold")
+        compared = f"   {times:.2f} {TIMES} {BASE}" if times else ""
+        text = f"{_cpu_us(row):.1f} µs{compared}"
+        at = max(spread) + right * 0.02
+        axes.text(at, n, text, va="center", fontweight="bold", bbox=_PAPER)
     _draw_targets(axes, rows)
-    axes.set_xlim(0, right * 1.3)
-    axes.set_title("CPU per request (a dot is a round)", loc="left", fontsize=11)
+    axes.set_xlim(0, right * 1.35)
+    axes.set_title(
+        "CPU of the proxy per request (a dot is a round)", loc="left", fontsize=11
+    )
 
 
 def _draw_targets(axes: Axes, rows: Sequence[Row]) -> None:
-    """Draw what our bar must not pass."""
+    """Draw the lines that our bar must not pass, named below the bars."""
     for n, (peer, limit) in enumerate(CPU_TARGETS):
         row = row_of(rows, rows[0].load, peer)
         if row is None:
             continue
         at = _cpu_us(row) * limit
-        axes.axvline(at, color=_OURS, linestyle=(0, (4, 3)), linewidth=1)
-        label = f" target: {limit:g} × {peer}"
-        axes.text(at, len(rows) - 0.42 + 0.2 * n, label, color=_OURS, fontsize=8.5)
+        axes.axvline(at, color=_OURS, linestyle=(0, (4, 3)), linewidth=1, zorder=1.5)
+        label = f" at most {limit:g} {TIMES} {peer}"
+        below = len(rows) - 0.45 + 0.17 * n
+        axes.text(at, below, label, color=_OURS, fontsize=8.5, bbox=_PAPER)
 
 
 def _draw_small(panels: dict[str, Axes], rows: Sequence[Row], ours: str) -> None:
     for name, title, figure in (
         ("rate", "Requests per second", lambda each: each.per_s),
-        ("tail", "99 % of answers within, ms", lambda each: each.p99_s * 1e3),
+        ("tail", "p99 latency, ms", lambda each: each.p99_s * 1e3),
         ("memory", "Resident memory, MiB", lambda each: each.resident_bytes / _MIB),
     ):
         _draw_panel(panels[name], rows, _median_of(figure), ours)
@@ -100,7 +95,7 @@ def _draw_panel(
     right = max(map(value, rows))
     for n, row in enumerate(rows):
         number = value(row)
-        text = f"{number:,.0f}" if number >= 100 else f"{number:.1f}"  # noqa: PLR2004 - digits that count
+        text = f"{number:,.0f}" if number > _WHOLE_ABOVE else f"{number:.1f}"
         axes.text(number + right * 0.02, n, text, va="center", fontsize=9)
     axes.set_xlim(0, right * 1.2)
 
@@ -114,7 +109,7 @@ def _bars(
     axes.invert_yaxis()
     axes.tick_params(length=0, labelcolor=_INK)
     axes.set_xticks([])
-    axes.spines[:].set_visible(False)  # noqa: FBT003 - the library's way
+    axes.spines[:].set_visible(False)
 
 
 def _footnote(report: Report) -> str:

@@ -54,7 +54,7 @@ def make_plan(
         measurements=frozenset(_named(only, MEASUREMENTS)),
         proxies=_named(only, PROXIES),
         seconds=1 if is_quick else seconds,
-        rounds=2 if is_quick else 7,
+        rounds=2 if is_quick else 9,
         secondary_rounds=1 if is_quick else 3,
         stream_bytes=(128 if is_quick else 1024) * _MIB,
         starts=2 if is_quick else 5,

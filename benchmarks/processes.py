@@ -52,7 +52,9 @@ class Child:
     def last_word(self) -> str:
         """Return the last line of its log, for a person to read."""
         lines = self.log.read_text(errors="replace").strip().splitlines()
-        return lines[-1][:_REASON_MAX_CHARS] if lines else "it said nothing"
+        if not lines:
+            return "it said nothing"
+        return lines[-1].replace(f"{self.log.parent}/", "")[:_REASON_MAX_CHARS]
 
 
 @contextmanager

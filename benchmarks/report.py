@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 DIRECT = "(no proxy)"
+TIMES = "\N{MULTIPLICATION SIGN}"
 BASE = "nginx"
 CPU_TARGETS = (("nginx", 2.5), ("caddy", 0.5))  # At most so many times its CPU.
 
@@ -23,7 +24,7 @@ _HEADINGS = (
     "load",
     "proxy",
     "CPU µs/request",
-    "× nginx",
+    f"{TIMES} {BASE}",
     "requests/s",
     "p50 ms",
     "p99 ms",
@@ -65,6 +66,7 @@ class Row:
     version: str
     rounds: tuple[Round, ...]
     absent: str = ""  # Why it did not take part; then there are no rounds.
+    idle_cpu_ratio: float = 0.0  # Of one core, used between its own rounds.
 
     @property
     def errors(self) -> int:
@@ -135,6 +137,18 @@ def ratio(row: Row, base: Row | None) -> float | None:
     return median(ratios) if ratios else None
 
 
+def idle_cpu_ratio(rounds: Iterable[Round], used_s: float, elapsed_s: float) -> float:
+    """Return the share of a core that a proxy used while others had the load.
+
+    Work put off to a quieter time, as an exporter does, is in no round: this
+    shows it.
+    """
+    own = list(rounds)
+    idle_s = elapsed_s - sum(each.duration_s for each in own)
+    idle_cpu_s = used_s - sum(each.cpu_s for each in own)
+    return max(0.0, idle_cpu_s / idle_s) if idle_s > 0 else 0.0
+
+
 def row_of(rows: Iterable[Row], load: str, proxy: str) -> Row | None:
     """Return the row of a proxy under a load."""
     found = (row for row in rows if (row.load, row.proxy) == (load, proxy))
@@ -149,14 +163,26 @@ def cpu_figures(rows: Sequence[Row], load: str, ours: str) -> list[Figure]:
     return [_cpu_figure(rows, mine, peer, limit) for peer, limit in CPU_TARGETS]
 
 
+def idle_figures(rows: Sequence[Row], load: str, ours: str) -> list[Figure]:
+    """Return what our proxy used while it had nothing to do, if it ran."""
+    mine = row_of(rows, load, ours)
+    if mine is None or not mine.rounds:
+        return []
+    name = f"{ours}: CPU between its rounds"
+    return [Figure(name, mine.idle_cpu_ratio * 100, "% of a core")]
+
+
 def _cpu_figure(rows: Sequence[Row], mine: Row, peer: str, limit: float) -> Figure:
     theirs = row_of(rows, mine.load, peer)
     value, note = ratio(mine, theirs), ""
-    if mine.errors:
-        value, note = None, f"{mine.errors} requests failed"
+    if errors := mine.errors + (theirs.errors if theirs else 0):
+        value, note = None, f"{errors} requests failed"
     elif value is None:
-        note = mine.absent or (theirs.absent if theirs else "") or f"no {peer} to compare"
-    return Figure(f"CPU per request, {mine.load}", value, f"× {peer}", limit, note=note)
+        absent = mine.absent or (theirs.absent if theirs else "")
+        note = absent or f"no {peer} to compare with"
+    return Figure(
+        f"CPU per request, {mine.load}", value, f"{TIMES} {peer}", limit, note=note
+    )
 
 
 def contest_table(rows: Sequence[Row], ours: str) -> str:
@@ -169,11 +195,18 @@ def contest_table(rows: Sequence[Row], ours: str) -> str:
     return aligned(cells, left=(0, 1, 8))
 
 
+def absences(rows: Sequence[Row]) -> list[str]:
+    """Return who did not take part, and why, each of them once."""
+    return list(
+        dict.fromkeys(f"{row.proxy}: {row.absent}" for row in rows if row.absent)
+    )
+
+
 def figure_table(figures: Sequence[Figure]) -> str:
     """Return the figures as an aligned Markdown table."""
     cells: list[Sequence[str]] = [_FIGURE_HEADINGS]
     for each in figures:
-        value = f"{_number(each.value)} {each.unit}".strip()
+        value = "-" if each.value is None else f"{_number(each.value)} {each.unit}"
         cells.append((each.name, value, each.target, _remark(each)))
     return aligned(cells, left=(0, 3))
 
@@ -181,12 +214,8 @@ def figure_table(figures: Sequence[Figure]) -> str:
 def aligned(rows: Sequence[Sequence[str]], left: Sequence[int]) -> str:
     """Return cells as a Markdown table; columns not in `left` align to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "| " + " | ".join(_padded(row, widths, left)) + " |" for row in rows
-    ]
-    rule = [
-        "-" * width + ("-" if n in left else ":") for n, width in enumerate(widths)
-    ]
+    lines = ["| " + " | ".join(_padded(row, widths, left)) + " |" for row in rows]
+    rule = ["-" * width + ("-" if n in left else ":") for n, width in enumerate(widths)]
     lines.insert(1, "|-" + "|-".join(rule) + "|")
     return "\n".join(lines)
 
@@ -206,7 +235,7 @@ def as_json(report: Report, ours: str) -> dict[str, Any]:
 def _cells(row: Row, rows: Sequence[Row], figures: Sequence[Figure]) -> list[str]:
     name = f"{row.proxy} {row.version}".strip()
     if row.absent:
-        return [row.load, name, *["-"] * 6, row.absent]
+        return [row.load, name, *["-"] * 6, "absent"]
     return [
         row.load,
         name,
@@ -275,6 +304,7 @@ def _row_json(row: Row, rows: Sequence[Row]) -> dict[str, Any]:
         "p50_s": row.median(lambda each: each.p50_s),
         "p99_s": row.median(lambda each: each.p99_s),
         "resident_bytes": row.median(lambda each: each.resident_bytes) or None,
+        "idle_cpu_ratio": row.idle_cpu_ratio,
         "rounds": [_round_json(each) for each in row.rounds],
     }
 

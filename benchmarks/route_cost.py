@@ -9,11 +9,13 @@ from __future__ import annotations
 import timeit
 from dataclasses import replace
 from statistics import median
+from string import Template
 
-from benchmarks.policy_cost import bench_snapshot
+from benchmarks.processes import ROOT
 from benchmarks.report import Figure
 from sidecar.model import RequestHead
 from sidecar.route.table import RouteTable
+from sidecar.settings.load import load_text
 from sidecar.settings.snapshot import Match, PathMatch, Route
 
 GROWTH_LIMIT = 1.2
@@ -50,7 +52,7 @@ def _timer(count: int) -> timeit.Timer:
 
 
 def _routes(count: int) -> list[Route]:
-    route = bench_snapshot().routes[0]
+    route = _bench_route()
     return [
         replace(
             route,
@@ -59,6 +61,16 @@ def _routes(count: int) -> list[Route]:
         )
         for n in range(count)
     ]
+
+
+def _bench_route() -> Route:
+    """Return the route of the file that the sidecar is measured with."""
+    text = (ROOT / "benchmarks" / "configs" / "sidecar.yaml").read_text()
+    ports = ("port", "origin_port", "admin_port", "health_port")
+    filled = Template(text).substitute(
+        {name: 20_001 + n for n, name in enumerate(ports)}
+    )
+    return load_text(filled, "sidecar.yaml").snapshot.routes[0]
 
 
 def _head(n: int) -> RequestHead:

@@ -36,20 +36,27 @@ def run(plan: Plan) -> list[Figure]:
 
 def _figures(name: str, plan: Plan, origin_port: int) -> list[Figure]:
     print(f"  {name}: {plan.starts} starts", flush=True)
-    limits = (READY_LIMIT_S, RESIDENT_LIMIT_MIB) if name == OURS else (None, None)
-    ready_title, resident_title = f"{name}: start until ready", f"{name}: then resident"
     try:
         _start(name, plan, origin_port)  # Fills the cache of byte code.
         starts = [_start(name, plan, origin_port) for _ in range(plan.starts)]
     except StartError as error:
-        return [
-            Figure(ready_title, None, "s", limits[0], note=str(error)),
-            Figure(resident_title, None, "MiB", limits[1], note=str(error)),
-        ]
+        return _as_figures(name, None, None, str(error))
     ready_s, resident_mib = (median(column) for column in zip(*starts, strict=True))
+    return _as_figures(name, ready_s, resident_mib)
+
+
+def _as_figures(
+    name: str, ready_s: float | None, resident_mib: float | None, note: str = ""
+) -> list[Figure]:
+    limit_s, limit_mib = (
+        (READY_LIMIT_S, RESIDENT_LIMIT_MIB) if name == OURS else (None, None)
+    )
     return [
-        Figure(ready_title, ready_s, "s", limits[0], is_limit_allowed=False),
-        Figure(resident_title, resident_mib, "MiB", limits[1], is_limit_allowed=False),
+        Figure(title, value, unit, limit, is_limit_allowed=False, note=note)
+        for title, value, unit, limit in (
+            (f"{name}: start until ready", ready_s, "s", limit_s),
+            (f"{name}: resident when ready", resident_mib, "MiB", limit_mib),
+        )
     ]
 
 

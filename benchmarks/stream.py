@@ -53,7 +53,9 @@ def _figures(
     try:
         grown_mib, taken_s, cpu_s = _measure(name, transfer, plan)
     except (StartError, OSError) as error:
-        return [Figure(growth, None, "MiB", limit, note=str(error))]
+        return [
+            Figure(growth, None, "MiB", limit, is_limit_allowed=False, note=str(error))
+        ]
     mib = plan.stream_bytes / _MIB
     return [
         Figure(growth, grown_mib, "MiB", limit, is_limit_allowed=False),

@@ -62,8 +62,8 @@ class Alarm:
     def __init__(self, clock: Clock, on_due: Callable[[], object]) -> None:
         self._clock = clock
         self._on_due = on_due
-        self._due_s = _NEVER_S
-        self._armed_for_s = _NEVER_S
+        self._due_s = NEVER_S
+        self._armed_for_s = NEVER_S
         self._timer: Timer | None = None
 
     @property
@@ -82,25 +82,25 @@ class Alarm:
 
     def clear(self) -> None:
         """Do not go off; the timer stays armed, it is cheaper to let it fire."""
-        self._due_s = _NEVER_S
+        self._due_s = NEVER_S
 
     def close(self) -> None:
         """Give the timer back; the alarm can be set again."""
-        self._due_s = self._armed_for_s = _NEVER_S
+        self._due_s = self._armed_for_s = NEVER_S
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def _fire(self) -> None:
         self._timer = None
-        self._armed_for_s = _NEVER_S
-        if self._due_s == _NEVER_S:
+        self._armed_for_s = NEVER_S
+        if self._due_s == NEVER_S:
             return
         if self._clock.now_s() < self._due_s:
             self.set(self._due_s)
             return
-        self._due_s = _NEVER_S
+        self._due_s = NEVER_S
         self._on_due()
 
 
-_NEVER_S = float("inf")
+NEVER_S = float("inf")

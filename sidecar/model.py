@@ -109,6 +109,7 @@ class TimeoutKind(Enum):
     TUNNEL_IDLE = "tunnel_idle"
     REQUEST_HEADERS = "request_headers"
     REQUEST_BODY_IDLE = "request_body_idle"
+    UPSTREAM_WRITE = "upstream_write"
     DOWNSTREAM_WRITE = "downstream_write"
     QUEUE = "queue"
     DEADLINE = "deadline"  # The caller's, handed on to us.

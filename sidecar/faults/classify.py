@@ -33,6 +33,7 @@ _TIMEOUT_CODES = {
     TimeoutKind.TUNNEL_IDLE: FaultCode.TIMEOUT_IDLE,
     TimeoutKind.REQUEST_HEADERS: FaultCode.CLIENT_SLOW,
     TimeoutKind.REQUEST_BODY_IDLE: FaultCode.CLIENT_SLOW,
+    TimeoutKind.UPSTREAM_WRITE: FaultCode.TIMEOUT_WRITE,
     TimeoutKind.DOWNSTREAM_WRITE: FaultCode.CLIENT_SLOW,
     TimeoutKind.QUEUE: FaultCode.POOL_EXHAUSTED,
     TimeoutKind.DEADLINE: FaultCode.DEADLINE_EXPIRED,

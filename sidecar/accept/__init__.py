@@ -1,0 +1,1 @@
+"""Where connections arrive: listeners, client connections, drain."""

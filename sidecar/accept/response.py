@@ -1,0 +1,125 @@
+"""Writing one response to a client, framed as that client can read it.
+
+    length known          as it is
+    length not known      HTTP/1.1: chunked      HTTP/1.0: until the close
+
+A response that breaks off is broken for the client, too: `abort` leaves out the
+last chunk, or closes short of the declared length (RFC 9112, section 8).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sidecar.model import CHUNKED, UNTIL_CLOSE
+from sidecar.wire.framing import encode_chunk, encode_last_chunk
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from sidecar.faults.render import LocalReply
+    from sidecar.model import Fields, ResponseHead
+
+_KEEP_ALIVE_1_0 = b"Connection: keep-alive\r\n"
+_CLOSE = b"Connection: close\r\n"
+_CHUNKED = b"Transfer-Encoding: chunked\r\n"
+_NO_CONTENT = frozenset((204, 304))
+
+
+class ResponseWriter:
+    """Writes head, body and end; knows how many body bytes went out."""
+
+    __slots__ = (
+        "_is_chunked",
+        "_is_head_only",
+        "_is_until_close",
+        "_minor",
+        "_transport",
+        "count_bytes",
+        "has_begun",
+        "keep_alive",
+    )
+
+    def __init__(
+        self, transport: asyncio.Transport, minor: int, *, keep_alive: bool
+    ) -> None:
+        self._transport = transport
+        self._minor = minor
+        self._is_chunked = False
+        self._is_head_only = False
+        self._is_until_close = False
+        self.keep_alive = keep_alive
+        self.count_bytes = 0
+        self.has_begun = False
+
+    def interim(self, section: bytes) -> None:
+        """Write a 1xx response; HTTP/1.0 does not know them (RFC 9110, 15.2)."""
+        if self._minor and not self.has_begun:
+            self._transport.write(section + b"\r\n")
+
+    def begin(
+        self, section: bytes, head: ResponseHead, method: str, held: bytes
+    ) -> None:
+        """Write the head and the body bytes that are here already."""
+        self._is_head_only = method == "HEAD" or head.status in _NO_CONTENT
+        if not self._is_head_only and head.body_bytes in (CHUNKED, UNTIL_CLOSE):
+            if self._minor:
+                self._is_chunked = True
+                section += _CHUNKED
+            else:
+                self._is_until_close = True
+                self.keep_alive = False
+        self._start(section, held)
+
+    def upgrade(self, section: bytes, protocol: bytes) -> None:
+        """Write a 101; what follows is not HTTP."""
+        self.has_begun = True
+        self.keep_alive = False
+        lines = b"Connection: Upgrade\r\nUpgrade: %b\r\n\r\n" % protocol
+        self._transport.write(section + lines)
+
+    def reply(self, reply: LocalReply, method: str, via: bytes) -> None:
+        """Write an answer made here, whole."""
+        lines = b"".join(b"%b: %b\r\n" % field for field in reply.fields)
+        section = b"HTTP/1.1 %d %b\r\n%bContent-Length: %d\r\nVia: 1.1 %b\r\n" % (
+            reply.status,
+            reply.reason,
+            lines,
+            len(reply.body),
+            via,
+        )
+        self._is_head_only = method == "HEAD"
+        self._start(section, reply.body)
+
+    def write(self, data: bytes) -> None:
+        """Write content; `data` is not empty."""
+        if self._is_head_only:
+            return
+        self.count_bytes += len(data)
+        self._transport.write(encode_chunk(data) if self._is_chunked else data)
+
+    def end(self, trailers: Fields) -> None:
+        """Write what ends the body."""
+        if self._is_chunked:
+            self._transport.write(encode_last_chunk(trailers))
+
+    def abort(self) -> None:
+        """Make sure that the client sees that the response is not whole."""
+        self.keep_alive = False
+        if self._is_until_close:
+            self._transport.abort()  # A close would look like the end.
+        else:
+            self._transport.close()
+
+    def _start(self, section: bytes, held: bytes) -> None:
+        self.has_begun = True
+        if not self.keep_alive:
+            section += _CLOSE
+        elif not self._minor:
+            section += _KEEP_ALIVE_1_0
+        if held and not self._is_head_only:
+            self.count_bytes += len(held)
+            held = encode_chunk(held) if self._is_chunked else held
+            self._transport.write(section + b"\r\n" + held)
+        else:
+            self._transport.write(section + b"\r\n")

@@ -1,0 +1,322 @@
+"""One try at one endpoint: where policy meets the socket.
+
+    permit -> endpoint -> connection -> send -> head -> body -> end
+    breaker   balancer    pool                        settle the permit
+
+It hears what comes back (`ResponseSink`) and holds it until the exchange has
+decided: `relay_to` lets it through to the client, `discard` throws it away.
+Whatever happens, `close` gives back what was taken: connection, slot, permit.
+"""
+
+from __future__ import annotations
+
+import select
+from typing import TYPE_CHECKING, Protocol
+
+from sidecar.faults.catalogue import FaultCode, ProxyFault
+from sidecar.faults.classify import classify_loss, classify_malformed
+from sidecar.model import Attempt, Phase, Processed
+from sidecar.policy.breaker import Verdict
+from sidecar.policy.retry import SAFE
+from sidecar.upstream.pool import Connect, idle_limit_s
+
+if TYPE_CHECKING:
+    from sidecar.accept.request_body import RequestBody
+    from sidecar.accept.response import ResponseWriter
+    from sidecar.model import Fields, RequestHead, ResponseHead
+    from sidecar.policy.breaker import Permit
+    from sidecar.runtime import RouteState, Runtime
+    from sidecar.upstream.connection import UpstreamConnection
+    from sidecar.upstream.pool import Endpoint
+    from sidecar.wire.framing import FramingError
+    from sidecar.wire.head import HeadError
+
+_HOLD_BYTES = 64 * 1024
+_CONNECTION_PHASES = frozenset((Phase.DNS, Phase.CONNECT, Phase.TLS))
+_FAILED = frozenset((502, 503, 504))  # An answer that speaks against its upstream.
+_SWITCHING = 101
+
+
+class Story(Protocol):
+    """The exchange, as an attempt sees it."""
+
+    def wake(self) -> None:
+        """Something happened that it waits for."""
+
+    def interrupt(self, fault: ProxyFault) -> None:
+        """Something happened that ends the wait."""
+
+    def moved(self) -> None:
+        """Bytes of the response went to the client."""
+
+    def forward_interim(self, head: ResponseHead) -> None:
+        """A 1xx response is for the client."""
+
+    def pause_request(self) -> None:
+        """The upstream takes no more bytes for now."""
+
+    def resume_request(self) -> None:
+        """It takes them again."""
+
+
+class Try:
+    """One attempt. Made, `open`ed, sent, decided upon, closed."""
+
+    __slots__ = (
+        "_body",
+        "_held",
+        "_held_bytes",
+        "_permit",
+        "_writer",
+        "connection",
+        "endpoint",
+        "fault",
+        "head",
+        "is_ended",
+        "is_reused",
+        "n",
+        "phase",
+        "route",
+        "runtime",
+        "span_id",
+        "start_s",
+        "status",
+        "story",
+        "trailers",
+    )
+
+    def __init__(
+        self,
+        n: int,
+        runtime: Runtime,
+        route: RouteState,
+        story: Story,
+        body: RequestBody | None,
+    ) -> None:
+        self.n = n
+        self.runtime = runtime
+        self.route = route
+        self.story = story
+        self._body = body
+        self.start_s = runtime.clock.now_s()
+        self.span_id = runtime.rng.getrandbits(64) or 1
+        self.endpoint: Endpoint | None = None
+        self.connection: UpstreamConnection | None = None
+        self.phase = Phase.QUEUE
+        self.head: ResponseHead | None = None
+        self.fault: ProxyFault | None = None
+        self.is_ended = False
+        self.is_reused = False
+        self.status = 0
+        self.trailers: Fields = []
+        self._permit: Permit | None = None
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+        self._writer: ResponseWriter | None = None
+
+    # What the exchange does.
+
+    def admit(self, method: str) -> None:
+        """Ask the breaker.
+
+        Raises:
+            ProxyFault: The circuit is open; nothing was touched.
+        """
+        breaker = self.route.breaker
+        if breaker is None:
+            return
+        self._permit = breaker.admit(self.start_s, is_safe=method in SAFE)
+        if self._permit is None:
+            raise ProxyFault(
+                FaultCode.CIRCUIT_OPEN,
+                f"upstream {self.route.route.upstream}: {breaker.cause}",
+                retry_after_s=breaker.retry_after_s(self.start_s),
+            )
+
+    def take_idle(self, endpoint: Endpoint, max_idle_s: float) -> Connect | None:
+        """Take an idle connection if there is one, else permission to make one.
+
+        Returns:
+            None when it has a connection, or has to wait: see `connection`.
+        """
+        self.endpoint = endpoint
+        pool = self.route.upstream.pool
+        granted = pool.take(endpoint, self.start_s, max_idle_s)
+        if isinstance(granted, Connect):
+            return granted
+        self.connection = granted
+        self.is_reused = granted is not None
+        return None
+
+    def send(self, head: RequestHead, raw: bytes) -> None:
+        """Send head and body; the rest of the body follows as it comes.
+
+        Raises:
+            ProxyFault: The connection was found closed; nothing was sent.
+        """
+        connection = self.connection
+        assert connection is not None  # noqa: S101 - for the type checker
+        is_unsafe = self.is_reused and head.method not in SAFE
+        if not connection.is_open or (is_unsafe and _has_input(connection)):
+            raise self._loss(None, may_have_received=False)
+        self.phase = Phase.WRITE
+        connection.begin(self, head.method, raw)
+        if self._body is not None:
+            self._body.attach(connection)
+        self.phase = Phase.WAIT
+
+    def relay_to(self, writer: ResponseWriter) -> bytes:
+        """Let the body through from now on; return what came before."""
+        self._writer = writer
+        self.phase = Phase.TUNNEL if self.status == _SWITCHING else Phase.BODY
+        held = self.take_held()
+        if self.connection is not None:
+            self.connection.resume_reading()
+        return held
+
+    def take_held(self) -> bytes:
+        """Return the body bytes that came and went nowhere yet."""
+        held = self._held[0] if len(self._held) == 1 else b"".join(self._held)
+        self._held = []
+        self._held_bytes = 0
+        return held
+
+    def close(self, now_s: float) -> None:
+        """Give back the connection, and tell the breaker how it went."""
+        if self._body is not None:
+            self._body.detach()
+        connection, self.connection = self.connection, None
+        if connection is not None and self.endpoint is not None:
+            self._give_back(connection, self.endpoint, now_s)
+        permit, self._permit = self._permit, None
+        if permit is not None and self.route.breaker is not None:
+            self.route.breaker.settle(
+                permit,
+                self._verdict(),
+                now_s,
+                is_connection_level=self.phase in _CONNECTION_PHASES
+                or self.status == 0,
+                duration_s=now_s - self.start_s,
+            )
+
+    def record(self, now_s: float) -> Attempt:
+        """Return what is to be told of it."""
+        fault = self.fault
+        return Attempt(
+            self.n,
+            "" if self.endpoint is None else self.endpoint.name,
+            self.start_s,
+            now_s - self.start_s,
+            self.status,
+            None if fault is None else fault.spec,
+            self.phase if fault is None else fault.phase,
+            Processed.YES if fault is None else fault.processed,
+            self.is_reused,
+            self.span_id,
+        )
+
+    # What the connection tells (`ResponseSink`).
+
+    def on_interim(self, head: ResponseHead) -> None:
+        """Hand an interim response on."""
+        self.story.forward_interim(head)
+
+    def on_head(self, head: ResponseHead) -> None:
+        """Wake the exchange: it decides."""
+        self.head = head
+        self.status = head.status
+        self.phase = Phase.HEADERS
+        self.story.wake()
+
+    def on_body(self, data: bytes) -> None:
+        """Let bytes through, or hold them."""
+        if self._writer is not None:
+            self._writer.write(data)
+            self.story.moved()
+            return
+        self._held.append(data)
+        self._held_bytes += len(data)
+        if self._held_bytes >= _HOLD_BYTES and self.connection is not None:
+            self.connection.pause_reading()
+
+    def on_end(self, trailers: Fields) -> None:
+        """The response is whole."""
+        self.is_ended = True
+        self.trailers = trailers
+        if self._writer is not None:
+            self.story.wake()
+
+    def on_malformed(self, error: HeadError | FramingError) -> None:
+        """The response is not HTTP."""
+        self._fail(classify_malformed(error, self.phase, self._endpoint_name()))
+
+    def on_lost(self, error: Exception | None) -> None:
+        """The connection is gone."""
+        connection = self.connection
+        received = connection is None or connection.may_have_received
+        self._fail(self._loss(error, may_have_received=received))
+
+    def pause_writing(self) -> None:
+        """The upstream reads slowly: so does the proxy."""
+        self.story.pause_request()
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        self.story.resume_request()
+
+    # Inside.
+
+    def _fail(self, fault: ProxyFault) -> None:
+        self.fault = fault
+        self.story.interrupt(fault)
+
+    def _loss(
+        self, error: Exception | None, *, may_have_received: bool
+    ) -> ProxyFault:
+        connection = self.connection
+        return classify_loss(
+            error,
+            self.phase,
+            self._endpoint_name(),
+            is_reused=self.is_reused,
+            may_have_received=may_have_received,
+            has_response_bytes=connection is not None
+            and connection.has_response_bytes,
+        )
+
+    def _give_back(
+        self, connection: UpstreamConnection, endpoint: Endpoint, now_s: float
+    ) -> None:
+        """Keep the connection only if both directions ended as they should."""
+        pool = self.route.upstream.pool
+        is_sent = self._body is None or self._body.is_complete
+        if not self.is_ended or not is_sent or self.head is None:
+            connection.close()
+            pool.give_up(endpoint)
+            return
+        connection.idle_limit_s = idle_limit_s(
+            self.route.upstream.settings.pool_idle_s,
+            self.head.named.get(b"keep-alive"),
+        )
+        pool.give_back(endpoint, connection, now_s)
+
+    def _verdict(self) -> Verdict:
+        if self.fault is not None:
+            return Verdict.BAD if self.fault.spec.blames_endpoint else Verdict.NEUTRAL
+        if self.status in _FAILED:
+            return Verdict.BAD
+        return Verdict.GOOD if self.status else Verdict.NEUTRAL
+
+    def _endpoint_name(self) -> str:
+        return "" if self.endpoint is None else self.endpoint.name
+
+
+def _has_input(connection: UpstreamConnection) -> bool:
+    """Tell whether an idle connection has something to read: its end, mostly.
+
+    The event loop may not have come round to it. The system call costs about a
+    microsecond, so it is only made for requests that must not be sent twice.
+    """
+    poller = select.poll()
+    poller.register(connection.transport.get_extra_info("socket"), select.POLLIN)
+    return bool(poller.poll(0))

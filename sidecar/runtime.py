@@ -1,0 +1,119 @@
+"""What lives from request to request: the running twin of a snapshot.
+
+Routes have a breaker, upstreams a pool, a budget and caps. All of it belongs to
+one event loop.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sidecar.policy.balancer import RoundRobin
+from sidecar.policy.breaker import CircuitBreaker
+from sidecar.policy.budget import RetryBudget
+from sidecar.policy.limiter import InFlightLimit
+from sidecar.route.table import RouteTable
+from sidecar.upstream.connector import Connector
+from sidecar.upstream.pool import Pool, PoolLimits
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from sidecar.clock import Clock
+    from sidecar.policy.breaker import State
+    from sidecar.record.recorder import Recorder
+    from sidecar.settings.snapshot import Route, Snapshot, Upstream
+    from sidecar.upstream.connection import UpstreamConnection
+    from sidecar.upstream.pool import Endpoint
+
+
+class UpstreamState:
+    """A named set of endpoints at work."""
+
+    __slots__ = ("_clock", "balancer", "budget", "connector", "pool", "requests", "settings")
+
+    def __init__(self, settings: Upstream, clock: Clock) -> None:
+        self.settings = settings
+        self._clock = clock
+        self.pool = Pool(
+            PoolLimits(
+                settings.max_connections,
+                settings.max_pending,
+                settings.pool_idle_s,
+                settings.max_requests_per_connection,
+            ),
+            settings.endpoints,
+        )
+        self.balancer = RoundRobin()
+        self.budget = RetryBudget(settings.budget)
+        self.requests = InFlightLimit(settings.max_requests)
+        self.connector = Connector(settings, clock, self._forget)
+
+    def _forget(self, endpoint: Endpoint, connection: UpstreamConnection) -> None:
+        self.pool.forget(endpoint, connection)
+
+
+class RouteState:
+    """A route at work."""
+
+    __slots__ = ("breaker", "in_flight", "route", "upstream")
+
+    def __init__(
+        self, route: Route, upstream: UpstreamState, breaker: CircuitBreaker | None
+    ) -> None:
+        self.route = route
+        self.upstream = upstream
+        self.breaker = breaker
+        self.in_flight = 0
+
+
+class Runtime:
+    """One configuration at work, with what the exchanges share."""
+
+    def __init__(
+        self, snapshot: Snapshot, clock: Clock, rng: Random, recorder: Recorder
+    ) -> None:
+        self.snapshot = snapshot
+        self.clock = clock
+        self.rng = rng
+        self.recorder = recorder
+        self.is_draining = False
+        self.via = b"sidecar-%08x" % rng.getrandbits(32)  # Names this process.
+        self.upstreams = {
+            name: UpstreamState(settings, clock)
+            for name, settings in snapshot.upstreams.items()
+        }
+        self.routes = [self._route_state(route) for route in snapshot.routes]
+        self.tables: dict[str, RouteTable] = {}
+        self._by_name = {state.route.name: state for state in self.routes}
+        for listener in {"inbound", "outbound"}:
+            mine = [r for r in snapshot.routes if r.listener == listener]
+            self.tables[listener] = RouteTable(mine)
+
+    def state_of(self, route: Route) -> RouteState:
+        """Return what lives with `route`."""
+        return self._by_name[route.name]
+
+    def sweep(self) -> None:
+        """Close connections that have been idle for too long."""
+        now_s = self.clock.now_s()
+        for upstream in self.upstreams.values():
+            upstream.pool.sweep(now_s)
+
+    def close(self) -> None:
+        """Close what is idle."""
+        for upstream in self.upstreams.values():
+            upstream.pool.close()
+
+    def _route_state(self, route: Route) -> RouteState:
+        breaker = None
+        if route.breaker is not None:
+            breaker = CircuitBreaker(route.breaker, self.rng)
+
+            def moved(before: State, after: State, cause: str) -> None:
+                self.recorder.transition(
+                    route.name, route.upstream, before, after, cause
+                )
+
+            breaker.on_transition = moved
+        return RouteState(route, self.upstreams[route.upstream], breaker)
