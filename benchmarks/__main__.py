@@ -45,7 +45,7 @@ def main() -> int:
     if absent := [tool for tool in NEEDED_TOOLS if not shutil.which(tool)]:
         print(f"needs {' and '.join(absent)} (apt-get install util-linux)")
         return 1
-    for ending in (signal.SIGTERM, signal.SIGHUP):
+    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, signal.default_int_handler)
     try:
         with _run_folder() as folder:

@@ -217,7 +217,14 @@ def _launch_haproxy(place: Place) -> Launch:
 
 def _launch_caddy(place: Place) -> Launch:
     path = _configured("Caddyfile", place.folder, **_ports_of(place))
-    command = ["caddy", "run", "--adapter", "caddyfile", "--config", path]
+    command = [
+        _program("caddy") or "caddy",
+        "run",
+        "--adapter",
+        "caddyfile",
+        "--config",
+        path,
+    ]
     home = str(place.folder)
     env = {"HOME": home, "XDG_DATA_HOME": home, "XDG_CONFIG_HOME": home}
     return Launch(command, env, place.port, "/")

@@ -139,6 +139,16 @@ class Exchange:
         self._has_slot = False
         self._budget_taken = False
 
+    @property
+    def is_last(self) -> bool:
+        """Tell whether the client asked to close after this response."""
+        return not self._head.keep_alive
+
+    @property
+    def is_tunnel(self) -> bool:
+        """Tell whether the connection has become a byte tunnel."""
+        return self._tunnel is not None
+
     # The story.
 
     async def run(self) -> bool:

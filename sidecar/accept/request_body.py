@@ -99,14 +99,13 @@ class RequestBody:
     def attach(self, connection: UpstreamConnection) -> None:
         """Send what has come so far, and all that comes, to `connection`."""
         self._connection = connection
+        self._source.resume_reading()  # First: what is sent may pause it again.
         for content in self._kept:
             self._send(connection, content)
         if self.count_bytes > self._keep_bytes:
             self._stop_keeping()
         if self._reader.is_complete:
             self._finish(connection)
-        else:
-            self._source.resume_reading()
 
     def detach(self) -> None:
         """The attempt is over: keep what comes for the next."""

@@ -1,0 +1,311 @@
+"""One client connection: the only file that touches a client's socket.
+
+Its coroutine takes one request after the other, in order, also when several
+came at once (pipelining): what follows a request waits in a buffer, and a
+client that sends on and on is not read while its request is under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from sidecar.accept.refusal import refuse
+from sidecar.clock import Alarm
+from sidecar.exchange import Exchange
+from sidecar.faults.catalogue import FaultCode, ProxyFault
+from sidecar.faults.classify import classify_timeout
+from sidecar.model import Phase, TimeoutKind
+from sidecar.rendezvous import Rendezvous
+from sidecar.wire.head import HEAD_END, HeadError, parse_request
+
+if TYPE_CHECKING:
+    from sidecar.accept.listener import Acceptor
+    from sidecar.model import RequestHead
+    from sidecar.runtime import Runtime
+
+_LINGER_S = 2.0  # For a client to read the answer before the reset.
+_LINGER_BYTES = 1024 * 1024
+_URI_TOO_LONG = 414
+_FIELDS_TOO_LARGE = 431
+
+
+class ClientConnection(asyncio.Protocol):
+    """HTTP/1.x with one client.
+
+    Attributes:
+        is_gone: The client has left; nothing can be written.
+        has_ended: The client sends no more.
+        is_trusted: What it says of itself in X-Forwarded-* is believed.
+    """
+
+    __slots__ = (
+        "_acceptor",
+        "_buffer",
+        "_discarded_bytes",
+        "_exchange",
+        "_is_late",
+        "_is_reading_paused",
+        "_meeting",
+        "_served",
+        "_task",
+        "alarm",
+        "has_ended",
+        "is_gone",
+        "is_trusted",
+        "listener",
+        "loop",
+        "peer",
+        "peer_bytes",
+        "transport",
+    )
+
+    def __init__(self, acceptor: Acceptor) -> None:
+        self._acceptor = acceptor
+        self.loop = acceptor.loop
+        self.listener = acceptor.name
+        self.alarm = Alarm(acceptor.runtime.clock, self._on_alarm)
+        self._meeting: Rendezvous[None] = Rendezvous(self.loop)
+        self._buffer = b""
+        self._exchange: Exchange | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._is_late = False
+        self._is_reading_paused = False
+        self._served = 0
+        self._discarded_bytes = -1  # Not discarding.
+        self.is_gone = False
+        self.has_ended = False
+        self.is_trusted = False
+        self.peer = ""
+        self.peer_bytes = b""
+        self.transport: asyncio.Transport
+
+    def __repr__(self) -> str:
+        """Return its state in a line."""
+        doing = "idle" if self._exchange is None else "busy"
+        return f"<ClientConnection {self.peer} {doing} served={self._served}>"
+
+    # Its life.
+
+    async def _serve(self) -> None:
+        limits = self._acceptor.runtime.snapshot.limits
+        try:
+            while await self._serve_one():
+                self._served += 1
+                if self._served == limits.requests_per_connection:
+                    break
+        finally:
+            self.alarm.close()
+            self.transport.close()
+
+    async def _serve_one(self) -> bool:
+        """Serve the next request; return whether another may follow."""
+        runtime = self._acceptor.runtime
+        try:
+            head = await self._next_head(runtime)
+        except ProxyFault as fault:
+            refuse(runtime, self, fault)
+            await self._linger()
+            return False
+        if head is None:
+            return False
+        exchange = self._exchange = Exchange(runtime, self, head)
+        if self._buffer:
+            data, self._buffer = self._buffer, b""
+            self._buffer = exchange.on_client_data(data)
+        keep_alive = await exchange.run()
+        self._exchange = None
+        self.resume_reading()
+        if keep_alive and not self.is_gone:
+            return True
+        if head.body_bytes and not self.is_gone:
+            await self._linger()
+        return False
+
+    async def _next_head(self, runtime: Runtime) -> RequestHead | None:
+        """Return the next head, or None when no more will come.
+
+        Raises:
+            ProxyFault: It is malformed, too large or too slow in coming.
+        """
+        limits, clock = runtime.snapshot.limits, runtime.clock
+        began_s = clock.now_s()
+        was_empty = True
+        while True:
+            raw = self._take_head(limits.request_line_bytes, limits.header_bytes)
+            if raw is not None:
+                try:
+                    return parse_request(raw, limits.header_count)
+                except HeadError as error:
+                    raise _malformed(error) from None
+            if self.is_gone or self.has_ended or self._may_go():
+                return None
+            if self._buffer and was_empty:
+                was_empty, began_s = False, clock.now_s()
+            limit_s = limits.keep_alive_s if was_empty else limits.request_headers_s
+            self._is_late = False
+            self.alarm.set(began_s + limit_s)
+            await self._meeting.wait()
+            if self._is_late and was_empty and not self._buffer:
+                return None
+            if self._is_late and not was_empty:
+                kind = TimeoutKind.REQUEST_HEADERS
+                raise classify_timeout(kind, Phase.REQUEST, limit_s)
+
+    def _take_head(self, max_line_bytes: int, max_bytes: int) -> bytes | None:
+        """Cut a whole head off the buffer."""
+        buffer = self._buffer
+        while buffer.startswith(b"\r\n"):  # RFC 9112, 2.2: may precede a request.
+            buffer = self._buffer = buffer[2:]
+        if not buffer:
+            return None
+        end = buffer.find(HEAD_END)
+        line_bytes = buffer.find(b"\r\n")
+        if (line_bytes if line_bytes >= 0 else len(buffer)) > max_line_bytes:
+            msg = f"the request line is over {max_line_bytes} bytes"
+            raise _malformed(HeadError(msg, _URI_TOO_LONG))
+        if (end if end >= 0 else len(buffer)) > max_bytes:
+            msg = f"the header section is over {max_bytes} bytes"
+            raise _malformed(HeadError(msg, _FIELDS_TOO_LARGE))
+        if end < 0:
+            return None
+        self._buffer = buffer[end + 4 :]
+        return buffer[: end + 4]
+
+    def _may_go(self) -> bool:
+        """Tell whether an idle connection is not wanted any more."""
+        return not self._buffer and self._acceptor.is_draining
+
+    async def _linger(self) -> None:
+        """Read and drop for a while, so that the answer is not lost to a reset."""
+        if self.has_ended or self.is_gone:
+            return
+        self._buffer = b""
+        self._discarded_bytes = 0
+        self.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._is_late = False
+        self.alarm.set(self._acceptor.runtime.clock.now_s() + _LINGER_S)
+        while not (self.has_ended or self.is_gone or self._is_late):
+            await self._meeting.wait()
+
+    def drain(self) -> None:
+        """Close it if it is idle; else it ends with its request."""
+        if self._exchange is None and not self._buffer:
+            self._meeting.deliver(None)
+
+    def abort(self) -> None:
+        """End it now."""
+        self.transport.abort()
+
+    # What the exchange does.
+
+    def open_tunnel(self) -> None:
+        """Hand over what came behind the head of an upgrade."""
+        data, self._buffer = self._buffer, b""
+        if data and self._exchange is not None:
+            self._exchange.on_client_data(data)
+        self.resume_reading()
+
+    def write_eof(self) -> None:
+        """Tell the client that nothing more comes."""
+        if not self.is_gone and self.transport.can_write_eof():
+            self.transport.write_eof()
+
+    def pause_reading(self) -> None:
+        """Let the socket fill up."""
+        if not self._is_reading_paused and not self.transport.is_closing():
+            self._is_reading_paused = True
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Take bytes again."""
+        if self._is_reading_paused:
+            self._is_reading_paused = False
+            if not self.transport.is_closing():
+                self.transport.resume_reading()
+
+    # What the event loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Start serving, or refuse when there are too many."""
+        self.transport = transport  # type: ignore[assignment]  # A TCP one.
+        address = transport.get_extra_info("peername") or ("", 0)
+        self.peer = str(address[0])
+        self.peer_bytes = self.peer.encode("latin-1")
+        self.is_trusted = self._acceptor.is_trusted(self.peer)
+        buffer_bytes = self._acceptor.runtime.snapshot.limits.buffer_bytes
+        self.transport.set_write_buffer_limits(high=buffer_bytes)
+        refusal = self._acceptor.admit(self)
+        if refusal is not None:
+            refuse(self._acceptor.runtime, self, refusal)
+            self.transport.close()
+            return
+        self._task = self.loop.create_task(self._serve())
+
+    def data_received(self, data: bytes) -> None:
+        """Give bytes to whom they belong."""
+        if self._exchange is not None:
+            rest = self._exchange.on_client_data(data)
+            if rest:
+                self._buffer += rest
+                limits = self._acceptor.runtime.snapshot.limits
+                if len(self._buffer) > limits.buffer_bytes:
+                    self.pause_reading()
+        elif self._discarded_bytes >= 0:
+            self._discarded_bytes += len(data)
+            if self._discarded_bytes > _LINGER_BYTES:
+                self.transport.abort()
+        else:
+            self._buffer += data
+            self._meeting.deliver(None)
+
+    def eof_received(self) -> bool:
+        """The client sends no more: it has left, or has only said all.
+
+        Both look alike. One that asked to close after this response may have
+        closed its half already; any other would want its connection.
+        """
+        self.has_ended = True
+        self._meeting.deliver(None)
+        exchange = self._exchange
+        if exchange is None:
+            return True
+        exchange.on_client_end()
+        if exchange.is_last or exchange.is_tunnel:
+            return True
+        self.is_gone = True
+        exchange.on_client_gone()
+        return True
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The connection is gone."""
+        del error  # Why it went does not matter: the client left.
+        self.is_gone = self.has_ended = True
+        self._acceptor.forget(self)
+        self.alarm.close()
+        if self._exchange is not None:
+            self._exchange.on_client_gone()
+        self._meeting.deliver(None)
+
+    def pause_writing(self) -> None:
+        """The client reads slowly."""
+        if self._exchange is not None:
+            self._exchange.pause_response()
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        if self._exchange is not None:
+            self._exchange.resume_response()
+
+    def _on_alarm(self) -> None:
+        if self._exchange is not None:
+            self._exchange.on_alarm()
+            return
+        self._is_late = True
+        self._meeting.deliver(None)
+
+
+def _malformed(error: HeadError) -> ProxyFault:
+    return ProxyFault(FaultCode.VALIDATION_ERR, error.detail, status=error.status)
