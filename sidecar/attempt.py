@@ -270,9 +270,7 @@ class Try:
         self.fault = fault
         self.story.interrupt(fault)
 
-    def _loss(
-        self, error: Exception | None, *, may_have_received: bool
-    ) -> ProxyFault:
+    def _loss(self, error: Exception | None, *, may_have_received: bool) -> ProxyFault:
         connection = self.connection
         return classify_loss(
             error,
@@ -280,8 +278,7 @@ class Try:
             self._endpoint_name(),
             is_reused=self.is_reused,
             may_have_received=may_have_received,
-            has_response_bytes=connection is not None
-            and connection.has_response_bytes,
+            has_response_bytes=connection is not None and connection.has_response_bytes,
         )
 
     def _give_back(

@@ -30,7 +30,15 @@ if TYPE_CHECKING:
 class UpstreamState:
     """A named set of endpoints at work."""
 
-    __slots__ = ("_clock", "balancer", "budget", "connector", "pool", "requests", "settings")
+    __slots__ = (
+        "_clock",
+        "balancer",
+        "budget",
+        "connector",
+        "pool",
+        "requests",
+        "settings",
+    )
 
     def __init__(self, settings: Upstream, clock: Clock) -> None:
         self.settings = settings
@@ -86,7 +94,7 @@ class Runtime:
         self.routes = [self._route_state(route) for route in snapshot.routes]
         self.tables: dict[str, RouteTable] = {}
         self._by_name = {state.route.name: state for state in self.routes}
-        for listener in {"inbound", "outbound"}:
+        for listener in ("inbound", "outbound"):
             mine = [r for r in snapshot.routes if r.listener == listener]
             self.tables[listener] = RouteTable(mine)
 

@@ -117,4 +117,6 @@ class Acceptor:
             address = ipaddress.ip_address(peer.partition("%")[0])
         except ValueError:
             return False
-        return any(address in network for network in self.runtime.snapshot.trusted_peers)
+        return any(
+            address in network for network in self.runtime.snapshot.trusted_peers
+        )

@@ -36,7 +36,7 @@ def refuse(runtime: Runtime, client: ClientConnection, fault: ProxyFault) -> Non
         runtime.rng.getrandbits(128) or 1,
         0,
         runtime.rng.getrandbits(64) or 1,
-        False,  # noqa: FBT003 - positional for speed and brevity
+        False,
         b"",
     )
     runtime.recorder.record(

@@ -1,0 +1,1 @@
+"""Which route a request takes: pure, compiled once, the same cost for any size."""
