@@ -59,7 +59,11 @@ def main() -> int:
 
 
 def _parsed() -> argparse.Namespace:
-    parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks",
+        description="Compare this proxy with others, side by side.",
+        epilog="example: python -m benchmarks --quick --only get nginx sidecar",
+    )
     parser.add_argument(
         "--seconds", type=_whole_seconds, default=2, help="of one round (default: 2)"
     )

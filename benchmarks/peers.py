@@ -107,10 +107,13 @@ def started(peer: Peer, plan: Plan, origin_port: int) -> Iterator[Running]:
         ) as child:
             try:
                 _await_ready(child, launch)
-            except StartError:
-                if tries_left and _is_port_taken(child):
+            except StartError as error:
+                if not _is_port_taken(child):
+                    raise
+                if tries_left:
                     continue
-                raise
+                msg = f"its port was taken, {_START_TRIES} times"
+                raise StartError(msg) from error
             yield Running(peer, child, place.port, time.perf_counter() - start_s)
             return
 

@@ -169,4 +169,4 @@ class _Patterns:
         return None
 
     def _matching(self, head: RequestHead) -> Iterator[int]:
-        return iter(sorted(self._set.Match(head.path.decode("latin-1"))))
+        return iter(sorted(self._set.Match(head.path.decode("latin-1")) or ()))

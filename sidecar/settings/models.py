@@ -1,0 +1,316 @@
+"""The YAML as models: every key, its type, its default.
+
+A `None` default of a route means: as in `defaults`, or as the field says.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, IPvAnyNetwork
+
+from sidecar.policy.retry import Condition
+from sidecar.settings.snapshot import Address
+from sidecar.settings.units import Duration, HostPort, Positive, Ratio, Size
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$")]
+FieldName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
+FieldValue = Annotated[str, Field(pattern=r"^[\t -~]*$")]
+Method = Annotated[str, Field(pattern=r"^[A-Z][A-Z-]*$")]
+Status = Annotated[int, Field(ge=400, le=599)]
+
+
+class Settings(BaseModel):
+    """Base of every model: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", populate_by_name=True, arbitrary_types_allowed=True
+    )
+
+
+class ListenSettings(Settings):
+    """An address to listen on."""
+
+    listen: HostPort
+
+
+class InboundSettings(ListenSettings):
+    """The listener for what others send to the application."""
+
+    listen: HostPort = Address("0.0.0.0", 15006)  # noqa: S104 - it faces the network
+
+
+class AdminSettings(ListenSettings):
+    """The admin API; keep it on loopback."""
+
+    listen: HostPort = Address("127.0.0.1", 15000)
+
+
+class HealthSettings(ListenSettings):
+    """Probes and metrics."""
+
+    listen: HostPort = Address("0.0.0.0", 15020)  # noqa: S104 - kubelet asks it
+
+
+class LimitSettings(Settings):
+    """Bounds on what a client may send or hold."""
+
+    request_line: Size = 8 * 1024
+    headers: Size = 64 * 1024
+    header_count: Positive = 100
+    connections: Positive = 10_000
+    connections_per_client: Positive | None = None
+    requests_per_connection: Positive | None = None
+    request_headers: Duration = 10.0
+    keep_alive: Duration = 75.0
+    buffer: Size = 64 * 1024
+
+
+class TimeoutSettings(Settings):
+    """Limits of time of a route; each may be left to `defaults`."""
+
+    request: Duration | Literal["off"] | None = None
+    per_try: Duration | None = Field(
+        default=None, validation_alias=AliasChoices("per_try", "backendRequest")
+    )
+    per_try_idle: Duration | None = None
+    connect: Duration | None = None
+    dns: Duration | None = None
+    stream_idle: Duration | None = None
+    tunnel_idle: Duration | None = None
+    request_body_idle: Duration | None = None
+    downstream_write: Duration | None = None
+
+
+class BackoffSettings(Settings):
+    """Full jitter between 0 and a step that doubles."""
+
+    base: Duration = 0.025
+    max: Duration = 0.25
+
+
+class RetrySettings(Settings):
+    """When a request is sent again."""
+
+    preset: Literal["safe", "idempotent", "off", "custom"] = "safe"
+    max_retries: Annotated[int, Field(ge=0, le=10)] = 2
+    backoff: BackoffSettings = BackoffSettings()
+    on: tuple[Condition, ...] = ()
+    codes: tuple[Status, ...] = ()
+    fault_codes: tuple[str, ...] = ()
+    methods: tuple[Method, ...] | None = None
+    body_buffer: Size = 64 * 1024
+    respect_retry_after: bool = True
+    max_retry_after: Duration = 1.0
+    idempotency_key: bool = False
+
+
+class BreakerSettings(Settings):
+    """When a route stops sending to its upstream, and for how long."""
+
+    failure_ratio: Ratio = 0.5
+    min_requests: Positive = 20
+    window: Duration = 10.0
+    consecutive_failures: Annotated[int, Field(ge=0)] = 5
+    slow_call: Duration | None = None
+    slow_ratio: Ratio = 0.8
+    open: Duration = 5.0
+    open_max: Duration = 60.0
+    jitter: Ratio = 0.2
+    probes: Positive = 3
+    probes_to_close: Positive = 3
+    ramp: Duration = 0.0
+
+
+class BudgetSettings(Settings):
+    """How many retries an upstream bears."""
+
+    ratio: Ratio = 0.2
+    window: Duration = 10.0
+    min_per_sec: Annotated[float, Field(ge=0)] = 1.0
+    min_concurrent: Annotated[int, Field(ge=0)] = 3
+
+
+class PoolSettings(Settings):
+    """Connections to an upstream."""
+
+    max_connections: Positive = 1024
+    max_pending: Annotated[int, Field(ge=0)] = 1024
+    max_requests: Positive = 1024
+    max_requests_per_connection: Positive | None = None
+    idle: Duration | None = None
+    fresh_after: Duration = 1.0
+
+
+class TlsSettings(Settings):
+    """TLS towards an upstream."""
+
+    server_name: str | None = None
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    verify: bool = True
+
+
+class UpstreamSettings(Settings):
+    """A named set of endpoints."""
+
+    endpoints: tuple[HostPort, ...]
+    pool: PoolSettings = PoolSettings()
+    retry_budget: BudgetSettings = BudgetSettings()
+    tls: TlsSettings | None = None
+    is_peer: bool = False
+    response_headers: Size = 64 * 1024
+
+
+class PathMatchSettings(Settings):
+    """A condition on the path."""
+
+    type: Literal["Exact", "PathPrefix", "RegularExpression"] = "PathPrefix"
+    value: str = "/"
+
+
+class FieldMatchSettings(Settings):
+    """A condition on a header field or a query parameter."""
+
+    name: str
+    value: str
+    type: Literal["Exact", "RegularExpression"] = "Exact"
+
+
+class MatchSettings(Settings):
+    """All of its conditions must hold."""
+
+    path: PathMatchSettings = PathMatchSettings()
+    method: Method | None = None
+    headers: tuple[FieldMatchSettings, ...] = ()
+    query: tuple[FieldMatchSettings, ...] = Field(
+        default=(), validation_alias=AliasChoices("query", "queryParams")
+    )
+
+
+class EditSettings(Settings):
+    """Changes to header fields: remove, then set, then add."""
+
+    set: dict[FieldName, FieldValue] = {}
+    add: dict[FieldName, FieldValue] = {}
+    remove: tuple[FieldName, ...] = ()
+
+
+class RewriteSettings(Settings):
+    """Changes to the request target."""
+
+    prefix: str | None = None
+    path: str | None = None
+    host: str | None = None
+
+
+class RouteSettings(Settings):
+    """Which requests, where to, and how."""
+
+    name: Name
+    listener: Literal["inbound", "outbound"] = "inbound"
+    hosts: tuple[str, ...] = ()
+    matches: tuple[MatchSettings, ...] = (MatchSettings(),)
+    priority: int = 0
+    upstream: str
+    timeouts: TimeoutSettings = TimeoutSettings()
+    retry: RetrySettings | None = None
+    circuit_breaker: BreakerSettings | Literal["off"] | None = None
+    rewrite: RewriteSettings = RewriteSettings()
+    request_headers: EditSettings = EditSettings()
+    response_headers: EditSettings = EditSettings()
+    body_max: Size | None = None
+
+
+class DefaultSettings(Settings):
+    """What a route has if it does not say otherwise."""
+
+    timeouts: TimeoutSettings = TimeoutSettings()
+    retry: RetrySettings = RetrySettings()
+    circuit_breaker: BreakerSettings | Literal["off"] = BreakerSettings()
+
+
+class TracingSettings(Settings):
+    """Spans by OTLP; the OTEL_* variables fill in what is not set."""
+
+    enabled: bool = False
+    protocol: Literal["grpc", "http/protobuf"] = "grpc"
+    endpoint: str | None = None
+    sample_ratio: Ratio = 0.01
+    queue_spans: Positive = 2048
+
+
+class AccessLogSettings(Settings):
+    """Which requests get a line on stdout."""
+
+    mode: Literal["off", "faults", "sampled", "all"] = "faults"
+    sample_ratio: Ratio = 0.01
+
+
+class MetricSettings(Settings):
+    """Bounds on metrics."""
+
+    max_series: Positive = 2000
+
+
+class TelemetrySettings(Settings):
+    """What is told, and to whom."""
+
+    tracing: TracingSettings = TracingSettings()
+    access_log: AccessLogSettings = AccessLogSettings()
+    metrics: MetricSettings = MetricSettings()
+
+
+class FaultSettings(Settings):
+    """How failures are told to clients."""
+
+    status_profile: Literal["rfc9209", "envoy"] = "rfc9209"
+    expose: Literal["full", "minimal"] = "full"
+    headers: tuple[FieldName, ...] = ()
+
+
+class DrainSettings(Settings):
+    """How the proxy ends."""
+
+    lead: Duration = 5.0
+    grace: Duration = 30.0
+
+
+class LogSettings(Settings):
+    """The proxy's own log, on stderr."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+# Loopback and private networks: inside a cluster the one before us is a peer, and
+# an ingress that is not believed would hide every client's address.
+TRUSTED = (
+    "127.0.0.0/8",
+    "::1/128",
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "fc00::/7",
+)
+
+
+class FileSettings(Settings):
+    """A whole configuration file."""
+
+    service: Name = "app"
+    inbound: InboundSettings = InboundSettings()
+    outbound: ListenSettings | None = None
+    admin: AdminSettings = AdminSettings()
+    health: HealthSettings = HealthSettings()
+    trusted_peers: tuple[IPvAnyNetwork, ...] = Field(
+        default=TRUSTED, validate_default=True
+    )
+    limits: LimitSettings = LimitSettings()
+    defaults: DefaultSettings = DefaultSettings()
+    upstreams: dict[Name, UpstreamSettings]
+    routes: tuple[RouteSettings, ...]
+    telemetry: TelemetrySettings = TelemetrySettings()
+    faults: FaultSettings = FaultSettings()
+    drain: DrainSettings = DrainSettings()
+    log: LogSettings = LogSettings()
