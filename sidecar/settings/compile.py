@@ -306,7 +306,7 @@ def _is_in_cluster(host: str) -> bool:
 
 
 def _nearest(word: str, known: list[str]) -> str:
-    from rapidfuzz.process import extractOne  # noqa: PLC0415 - only when needed
+    from rapidfuzz import fuzz, process  # noqa: PLC0415 - only when needed
 
-    best = extractOne(word, known, score_cutoff=60)
+    best = process.extractOne(word, known, scorer=fuzz.ratio, score_cutoff=60)
     return f"did you mean {best[0]!r}?" if best else ""

@@ -1,0 +1,1 @@
+"""The servers beside the data path: health and metrics, and the admin API."""

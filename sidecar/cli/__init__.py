@@ -1,0 +1,59 @@
+"""The command line: one file a command, loaded when it is called.
+
+Exit codes: 0 fine, 1 the user's input is wrong, 2 the call is wrong.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+_COMMANDS = {
+    "run": "serve with a configuration file, or in front of one address",
+    "check": "check a configuration file",
+    "faults": "show the catalogue of 316 codes",
+    "schema": "print the JSON Schema of the configuration",
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command that the arguments name."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if given[:1] == ["--version"]:
+        from sidecar import __version__  # noqa: PLC0415 - one option needs it
+
+        _say(f"sidecar {__version__}")
+        return
+    if not given or given[0] in ("-h", "--help"):
+        _say(_help())
+        sys.exit(0 if given else 2)
+    if given[0] not in _COMMANDS:
+        _complain(given[0])
+        sys.exit(2)
+    import typer  # noqa: PLC0415 - nothing above needs it
+
+    module = import_module(f"sidecar.cli.{given[0]}")
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(module.command)
+    app(given[1:], prog_name=f"sidecar {given[0]}")
+
+
+def _help() -> str:
+    rows = "\n".join(f"  {name:<10}{text}" for name, text in _COMMANDS.items())
+    return (
+        "Usage: sidecar COMMAND [OPTIONS]\n\nA sidecar proxy that names every "
+        f"failure.\n\n{rows}\n\nExample: sidecar run --upstream 127.0.0.1:8080\n"
+        "Each command explains itself with --help."
+    )
+
+
+def _complain(word: str) -> None:
+    from rapidfuzz import fuzz, process  # noqa: PLC0415 - only after a mistake
+
+    best = process.extractOne(word, list(_COMMANDS), scorer=fuzz.ratio, score_cutoff=50)
+    hint = f"; did you mean {best[0]!r}?" if best else ""
+    sys.stderr.write(f"sidecar: no command {word!r}{hint}\nTry sidecar --help.\n")
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")

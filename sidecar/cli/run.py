@@ -1,0 +1,65 @@
+"""sidecar run: serve."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from sidecar.settings.load import Loaded, from_upstream, load_file
+from sidecar.settings.problem import SettingsError
+
+
+def command(
+    config: Annotated[
+        str | None, typer.Option("-c", "--config", help="Configuration file (YAML).")
+    ] = None,
+    upstream: Annotated[
+        str | None,
+        typer.Option(help="Without a file: host:port that everything goes to."),
+    ] = None,
+) -> None:
+    """Serve until SIGTERM or Ctrl-C, then drain; a second signal ends at once.
+
+    Example: sidecar run -c config/sidecar.yaml
+    """
+    if (config is None) == (upstream is None):
+        _fail("give either -c FILE or --upstream HOST:PORT", code=2)
+    try:
+        loaded = load_file(config) if config else from_upstream(str(upstream))
+    except SettingsError as error:
+        _fail(str(error))
+    for warning in loaded.warnings:
+        sys.stderr.write(f"warning: {warning}\n")
+    _serve(loaded)
+
+
+def _serve(loaded: Loaded) -> None:
+    import uvloop  # noqa: PLC0415 - after the settings are known to be good
+
+    level = loaded.snapshot.log_level.upper()
+    logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("sidecar").setLevel(level)
+    uvloop.run(_run(loaded))
+
+
+async def _run(loaded: Loaded) -> None:
+    from sidecar.app import App, ListenError  # noqa: PLC0415 - heavy
+
+    app = App(loaded)
+    try:
+        await app.start()
+    except ListenError as error:
+        _fail(str(error))
+    places = ", ".join(
+        f"{name} {host}:{port}" for name, (host, port) in app.addresses.items()
+    )
+    logging.getLogger("sidecar").info("serving: %s", places)
+    await app.run()
+
+
+def _fail(message: str, code: int = 1) -> NoReturn:
+    sys.stderr.write(message + "\n")
+    sys.exit(code)
