@@ -91,6 +91,7 @@ class Exchange:
         "_found",
         "_has_slot",
         "_head",
+        "_is_rested",
         "_meeting",
         "_request_id",
         "_retry_skipped",
@@ -137,6 +138,7 @@ class Exchange:
         self._fault: Fault | None = None
         self._retry_skipped = ""
         self._has_slot = False
+        self._is_rested = True
         self._budget_taken = False
 
     @property
@@ -550,9 +552,8 @@ class Exchange:
     def _leave(self) -> None:
         """Give back all that was taken, and record."""
         self._client.alarm.clear()
-        attempt, self._try = self._try, None
-        if attempt is not None:
-            self._end_try(attempt)
+        if self._try is not None:
+            self._end_try(self._try)
         route = self._route
         if route is not None:
             route.in_flight -= 1
@@ -567,6 +568,7 @@ class Exchange:
 
     def _end_try(self, attempt: Try) -> None:
         now_s = self._runtime.clock.now_s()
+        self._try = None
         self._attempts.append(attempt.record(now_s))
         attempt.close(now_s)
         self._meeting.forget()
@@ -723,14 +725,18 @@ class Exchange:
         if delay_s <= 0:
             return
         clock = self._runtime.clock
-        due_s = clock.now_s() + delay_s
-        timer = clock.call_at(due_s, self.wake)
+        self._is_rested = False
+        timer = clock.call_at(clock.now_s() + delay_s, self._end_rest)
         self._arm()
         try:
-            while clock.now_s() < due_s:
+            while not self._is_rested:
                 await self._meeting.wait()
         finally:
             timer.cancel()
+
+    def _end_rest(self) -> None:
+        self._is_rested = True
+        self._meeting.deliver(None)
 
     def _arm(self) -> None:
         self._client.alarm.set(self._countdown.next_due_s())

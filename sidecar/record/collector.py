@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sidecar.record.store import Exemplar, Histogram
     from sidecar.runtime import Runtime
 
+_Buckets = list[Any]  # The stubs do not know that an exemplar may be None.
 _STATES = {State.CLOSED: 0, State.HALF_OPEN: 1, State.OPEN: 2}
 
 
@@ -225,7 +226,7 @@ class SidecarCollector(Collector):
         )
 
 
-def _buckets(histogram: Histogram) -> list[tuple[str, float, PromExemplar | None]]:
+def _buckets(histogram: Histogram) -> _Buckets:
     plain = _cumulated(histogram.counts)
     return [
         (bound, count, _exemplar(found) if found else None)
@@ -234,9 +235,9 @@ def _buckets(histogram: Histogram) -> list[tuple[str, float, PromExemplar | None
     ]
 
 
-def _cumulated(counts: list[int]) -> list[tuple[str, float, PromExemplar | None]]:
+def _cumulated(counts: list[int]) -> _Buckets:
     total = 0
-    buckets: list[tuple[str, float, PromExemplar | None]] = []
+    buckets: _Buckets = []
     for bound, count in zip((*map(str, BOUNDS_S), "+Inf"), counts, strict=True):
         total += count
         buckets.append((bound, total, None))

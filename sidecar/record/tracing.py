@@ -89,7 +89,7 @@ class _Sdk:
 
     def close(self, timeout_s: float) -> None:
         self._processor.force_flush(int(timeout_s * 1000))
-        self._processor.shutdown()
+        self._processor.shutdown()  # type: ignore[no-untyped-call]  # The SDK's.
 
     def _end(self, **fields: Any) -> None:
         span = self._span(
