@@ -11,8 +11,8 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from benchmarks import procfs, wrk
-from benchmarks.peers import LARGE_BYTES, PEERS, origin, started
-from benchmarks.processes import StartError
+from benchmarks.peers import LARGE_BYTES, PEERS, SMALL_BODY, origin, started
+from benchmarks.processes import OK, StartError, get
 from benchmarks.report import DIRECT, Round, Row, idle_cpu_ratio
 from benchmarks.wrk import Load, LoadError
 
@@ -61,11 +61,25 @@ def _start_all(
     absent: list[tuple[str, str]] = []
     for name in plan.proxies:
         try:
-            up.append(stack.enter_context(started(PEERS[name], plan, origin_port)))
+            runner = stack.enter_context(started(PEERS[name], plan, origin_port))
+            _check_answer(runner)
+            up.append(runner)
         except StartError as error:
             print(f"  {name}: {error}")
             absent.append((name, str(error)))
     return up, absent
+
+
+def _check_answer(runner: Running) -> None:
+    """Make sure that it is the origin's answer that will be counted.
+
+    Raises:
+        StartError: It is not; an empty answer of its own would be cheap.
+    """
+    status, body = get(runner.port, LOADS[0].path)
+    if status != OK or body != SMALL_BODY.encode():
+        msg = f"it answers {status} with {body[:60]!r}, which is not the origin's"
+        raise StartError(msg)
 
 
 def _warm_up(runner: Running, plan: Plan) -> None:

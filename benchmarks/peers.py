@@ -266,7 +266,7 @@ def _sidecar_version() -> str:
     try:
         return importlib.metadata.version("sidecar-316")
     except importlib.metadata.PackageNotFoundError:
-        return "this tree"
+        return "(this tree)"
 
 
 PEERS = {

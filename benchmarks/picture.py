@@ -72,10 +72,10 @@ def _draw_targets(axes: Axes, rows: Sequence[Row]) -> None:
         if row is None:
             continue
         at = _cpu_us(row) * limit
-        axes.axvline(at, color=_OURS, linestyle=(0, (4, 3)), linewidth=1, zorder=1.5)
+        axes.axvline(at, color=_INK, linestyle=(0, (4, 3)), linewidth=1, zorder=1.5)
         label = f" at most {limit:g} {TIMES} {peer}"
         below = len(rows) - 0.45 + 0.17 * n
-        axes.text(at, below, label, color=_OURS, fontsize=8.5, bbox=_PAPER)
+        axes.text(at, below, label, color=_INK, fontsize=8.5, bbox=_PAPER)
 
 
 def _draw_small(panels: dict[str, Axes], rows: Sequence[Row], ours: str) -> None:

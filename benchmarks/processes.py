@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
+OK = 200  # The HTTP status.
 NEEDED_TOOLS = ("setpriv", "taskset")  # Of util-linux.
 
 _STOP_S = 1.0  # A proxy with nothing in flight has no need for more.
@@ -118,7 +119,7 @@ def wait_until_ok(child: Child, port: int, path: str, *, limit_s: float) -> None
         StartError: The child has ended, or `limit_s` have passed.
     """
     end_s = time.perf_counter() + limit_s
-    while (status := status_of(port, path)) != 200:  # noqa: PLR2004 - the HTTP status
+    while (status := get(port, path)[0]) != OK:
         if child.process.poll() is not None:
             msg = f"it ended with {child.process.returncode}: {child.last_word()}"
             raise StartError(msg)
@@ -128,14 +129,15 @@ def wait_until_ok(child: Child, port: int, path: str, *, limit_s: float) -> None
         time.sleep(_PROBE_PAUSE_S)
 
 
-def status_of(port: int, path: str) -> int:
-    """Return the status of GET `path`, or 0 if there was no answer."""
+def get(port: int, path: str) -> tuple[int, bytes]:
+    """Return status and body of GET `path`; the status is 0 without an answer."""
     connection = HTTPConnection(HOST, port, timeout=5)
     try:
         connection.request("GET", path)
-        return connection.getresponse().status
+        response = connection.getresponse()
+        return response.status, response.read()
     except (OSError, HTTPException):
-        return 0
+        return 0, b""
     finally:
         connection.close()
 

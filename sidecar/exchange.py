@@ -159,7 +159,7 @@ class Exchange:
             await self._travel()
         except ProxyFault as fault:
             self._answer(fault)
-        except Exception as error:  # The one net: a bug must still be an answer.
+        except Exception as error:  # noqa: BLE001 - the one net: a bug is an answer
             _log.exception("exchange failed")
             self._answer(classify_unexpected(error))
         finally:
@@ -442,9 +442,9 @@ class Exchange:
             fault.spec,
             fault.detail,
             fault.phase,
-            fault.timeout,
-            fault.retry_after_s,
             fault.processed,
+            timeout=fault.timeout,
+            retry_after_s=fault.retry_after_s,
         )
         writer, head = self._writer, self._head
         if self._client.is_gone or fault.spec.status == _CLIENT_GONE:
@@ -501,7 +501,7 @@ class Exchange:
             spec = FaultCode.RETRY_BUDGET.spec
         detail = f"the application answered {head.status}"
         self._fault = self._named(
-            spec, detail, Phase.BODY, None, None, Processed.YES, Origin.UPSTREAM
+            spec, detail, Phase.BODY, Processed.YES, origin=Origin.UPSTREAM
         )
         fields = tag_fields(self._fault, head.status)
         if is_exhausted:
@@ -513,22 +513,19 @@ class Exchange:
         spec: FaultSpec,
         detail: str,
         phase: Phase,
-        timeout: TimeoutKind | None,
-        retry_after_s: float | None,
         processed: Processed,
+        *,
+        timeout: TimeoutKind | None = None,
+        retry_after_s: float | None = None,
         origin: Origin | None = None,
     ) -> Fault:
-        runtime = self._runtime
+        """Return the fault of the whole, which no attempt's proof can narrow."""
         for record in self._attempts:
             if record.processed is not Processed.NO and processed is Processed.NO:
                 processed = record.processed
-        fault_id = "%012x%08x" % (
-            runtime.clock.wall_ns() // 1_000_000,
-            runtime.rng.getrandbits(32),
-        )
         return Fault(
             spec,
-            fault_id,
+            self._runtime.new_fault_id(),
             origin or spec.origin,
             phase,
             processed,

@@ -102,6 +102,11 @@ class Runtime:
         """Return what lives with `route`."""
         return self._by_name[route.name]
 
+    def new_fault_id(self) -> str:
+        """Return an id that sorts by time and is unlikely to come twice."""
+        now_ms = self.clock.wall_ns() // 1_000_000
+        return f"{now_ms:012x}{self.rng.getrandbits(32):08x}"
+
     def sweep(self) -> None:
         """Close connections that have been idle for too long."""
         now_s = self.clock.now_s()

@@ -19,7 +19,7 @@ def refuse(runtime: Runtime, client: ClientConnection, fault: ProxyFault) -> Non
     snapshot, clock = runtime.snapshot, runtime.clock
     named = Fault(
         fault.spec,
-        new_fault_id(runtime),
+        runtime.new_fault_id(),
         fault.spec.origin,
         fault.phase,
         fault.processed,
@@ -46,9 +46,3 @@ def refuse(runtime: Runtime, client: ClientConnection, fault: ProxyFault) -> Non
             0, len(reply.body), (), "", trace, "", False,
         )
     )  # fmt: skip
-
-
-def new_fault_id(runtime: Runtime) -> str:
-    """Return an id that sorts by time and is unlikely to come twice."""
-    now_ms = runtime.clock.wall_ns() // 1_000_000
-    return f"{now_ms:012x}{runtime.rng.getrandbits(32):08x}"

@@ -22,8 +22,9 @@ def command(
     if code is None:
         for entry in FaultCode:
             spec = entry.spec
-            row = f"{spec.code:<30}{spec.severity.name}  {spec.status or '-':<5}{spec.title}"
-            sys.stdout.write(row + "\n")
+            status = spec.status or "-"
+            row = f"{spec.code:<30}{spec.severity.name}  {status:<5}{spec.title}\n"
+            sys.stdout.write(row)
         return
     name = code.upper() if code.upper().startswith("316-") else f"316-{code.upper()}"
     found = find(name)

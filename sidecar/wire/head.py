@@ -59,57 +59,17 @@ class HeadError(Exception):
 
 
 class _Collector:
-    """What llhttp calls; one list of fields, and whether the message ended."""
+    """What llhttp calls. A parser is made for each head: one that is kept must
+    be fed bodies, too, and refuses what follows a `Connection: close`.
+    """
 
-    __slots__ = ("fields", "is_complete")
+    __slots__ = ("fields",)
 
     def __init__(self) -> None:
         self.fields: Fields = []
-        self.is_complete = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.fields.append((name, value))
-
-    def on_message_complete(self) -> None:
-        self.is_complete = True
-
-
-class _RequestParser:
-    """llhttp for requests, kept from head to head as long as it can be."""
-
-    __slots__ = ("_collector", "_parser")
-
-    def __init__(self) -> None:
-        self._renew()
-
-    def fields_of(self, raw: bytes) -> Fields:
-        """Return the fields of one whole head, or raise `HeadError`."""
-        collector = self._collector
-        try:
-            self._parser.feed_data(raw)
-        except httptools.HttpParserUpgrade:
-            self._renew()
-        except httptools.HttpParserInvalidMethodError:
-            self._renew()
-            msg = "the method is none that this proxy knows"
-            raise HeadError(msg, 501) from None
-        except httptools.HttpParserError as error:
-            self._renew()
-            raise _translated(error) from None
-        fields = collector.fields
-        if collector.is_complete and self._parser.should_keep_alive():
-            collector.fields = []
-            collector.is_complete = False
-        else:
-            self._renew()  # It waits for a body, which is not its business.
-        return fields
-
-    def _renew(self) -> None:
-        self._collector = _Collector()
-        self._parser = httptools.HttpRequestParser(self._collector)
-
-
-_requests = _RequestParser()  # Parsing never awaits: one serves the process.
 
 
 def parse_request(raw: bytes, max_fields: int = 100) -> RequestHead:
@@ -126,7 +86,7 @@ def parse_request(raw: bytes, max_fields: int = 100) -> RequestHead:
     if major != b"1" or minor not in b"01":
         msg = "only HTTP/1.0 and HTTP/1.1 are spoken here"
         raise HeadError(msg, 505)
-    fields = _requests.fields_of(raw)
+    fields = _fields_of(httptools.HttpRequestParser, raw)
     if len(fields) > max_fields:
         msg = f"more than {max_fields} header fields"
         raise HeadError(msg, 431)
@@ -162,16 +122,10 @@ def parse_response(raw: bytes, method: str) -> ResponseHead:
     if line is None:
         msg = "the status line is malformed"
         raise HeadError(msg)
-    collector = _Collector()
-    try:
-        httptools.HttpResponseParser(collector).feed_data(raw)
-    except httptools.HttpParserUpgrade:
-        pass
-    except httptools.HttpParserError as error:
-        raise _translated(error) from None
     minor, status_digits, reason = line.groups()
     status = int(status_digits)
-    fields, named = _name(collector.fields, raw)
+    fields = _fields_of(httptools.HttpResponseParser, raw)
+    fields, named = _name(fields, raw)
     tokens = _tokens(named.get(b"connection"))
     is_1_0 = minor == b"0"
     return ResponseHead(
@@ -185,8 +139,22 @@ def parse_response(raw: bytes, method: str) -> ResponseHead:
     )
 
 
-def _translated(error: httptools.HttpParserError) -> HeadError:
-    return HeadError(str(error) or "malformed header section")
+def _fields_of(
+    parser: type[httptools.HttpRequestParser | httptools.HttpResponseParser],
+    raw: bytes,
+) -> Fields:
+    """Return the fields of one whole head, or raise `HeadError`."""
+    collector = _Collector()
+    try:
+        parser(collector).feed_data(raw)
+    except httptools.HttpParserUpgrade:
+        pass  # It would stop reading HTTP here; a head is all it was given.
+    except httptools.HttpParserInvalidMethodError:
+        msg = "the method is none that this proxy knows"
+        raise HeadError(msg, 501) from None
+    except httptools.HttpParserError as error:
+        raise HeadError(str(error) or "malformed header section") from None
+    return collector.fields
 
 
 def _name(fields: Fields, raw: bytes) -> tuple[Fields, dict[bytes, bytes]]:
