@@ -22,7 +22,7 @@ Made from the catalogue by `make docs`. `sidecar faults CODE` shows one entry.
 Severity: **P0** proxy or whole upstream down, security, configuration; **P1** users
 see the failure; **P2** degraded or healing by itself; **P3** caused by the client,
 injected, or information. *Retry* tells when a request that met the fault may be
-sent again; HTTP "–" is the status as it came.
+sent again; HTTP "-" is the status as it came.
 """
 
 
@@ -45,7 +45,7 @@ def _table() -> str:
         anchor = spec.code.lower()
         rows.append(
             f"| [{spec.code}](#{anchor}) | {spec.severity.name} | {spec.layer.value} "
-            f"| {spec.status or '–'} | {spec.grpc_status} | {spec.replay.value} |"
+            f"| {spec.status or '-'} | {spec.grpc_status} | {spec.replay.value} |"
         )
     return "\n".join(rows) + "\n"
 

@@ -77,11 +77,21 @@ def _load(source: Source) -> Loaded:
 def _problems(error: ValidationError, source: Source) -> list[Problem]:
     """Return one problem for each place, though a union may report several."""
     problems: dict[tuple[str | int, ...], Problem] = {}
-    for detail in error.errors(include_url=False):
+    details = error.errors(include_url=False)
+    for detail in sorted(details, key=_is_of_the_wrong_branch):
         path = _real_path(detail["loc"], source.data)
+        is_wrong_branch = _is_of_the_wrong_branch(detail)
+        if is_wrong_branch and any(p[: len(path)] == path for p in problems):
+            continue
         if path not in problems:
             problems[path] = _problem(detail, path, source)
     return sorted(problems.values(), key=lambda p: (p.line, p.column))
+
+
+def _is_of_the_wrong_branch(detail: Any) -> bool:
+    """Tell whether a union complains for the branch that was not meant."""
+    given, is_word = detail["input"], detail["type"] in _LITERAL_ERRORS
+    return is_word if isinstance(given, dict) else detail["type"] == "model_type"
 
 
 def _problem(detail: Any, path: tuple[str | int, ...], source: Source) -> Problem:
@@ -110,7 +120,7 @@ def _real_path(loc: tuple[str | int, ...], data: Any) -> tuple[str | int, ...]:
             data = data[str(part)]
         elif isinstance(data, list) and isinstance(part, int) and part < len(data):
             data = data[part]
-        elif not (is_last and isinstance(data, dict)):
+        elif not (is_last and isinstance(data, dict)) or "[" in str(part):
             continue
         path.append(part)
     return tuple(path)

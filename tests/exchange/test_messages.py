@@ -164,7 +164,7 @@ async def test_a_bad_chunk_is_refused() -> None:
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
     ],
 )
-async def test_a_response_that_breaks_off_is_seen_to_be_broken(response: bytes) -> None:
+async def test_a_response_that_breaks_off_looks_broken(response: bytes) -> None:
     async def break_off(talk: Talk) -> None:
         await talk.request()
         await talk.send(response)
@@ -247,7 +247,7 @@ async def test_a_client_that_leaves_ends_the_attempt() -> None:
         left.set()
 
     async with proxied(wait_for_the_end) as proxy:
-        reader, writer = await proxy.connect()
+        _, writer = await proxy.connect()
         writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         while not proxy.origin.requests:
             await asyncio.sleep(0)

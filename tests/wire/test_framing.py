@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,12 +19,12 @@ Result = tuple[bytes, bool, bytes, Fields] | str
 
 
 def read(data: bytes, body_bytes: int, pieces: list[int]) -> Result:
-    """Feed `data` cut at `pieces`; return content, end, rest, trailers, or the error."""
+    """Feed `data` cut at `pieces`; return what was read, or the error."""
     reader = body_reader(body_bytes)
     content, rest = b"", b""
     cuts = sorted({0, len(data), *(p for p in pieces if p < len(data))})
     try:
-        for start, end in zip(cuts, cuts[1:], strict=False):
+        for start, end in pairwise(cuts):
             if reader.is_complete:
                 rest += data[start:end]
             else:
