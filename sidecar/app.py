@@ -25,6 +25,8 @@ from sidecar.record.tracing import Tracer
 from sidecar.runtime import Runtime
 
 if TYPE_CHECKING:
+    from typing import TextIO
+
     from sidecar.admin.servers import Servers
     from sidecar.settings.load import Loaded
 
@@ -40,14 +42,19 @@ _FLUSH_S = 3.0  # Of the grace: to write what is left.
 class App:
     """One sidecar."""
 
-    def __init__(self, loaded: Loaded, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        loaded: Loaded,
+        clock: Clock | None = None,
+        stream: TextIO | None = None,
+    ) -> None:
         self.snapshot = loaded.snapshot
         self.settings = loaded.settings
         loop = asyncio.get_running_loop()
         self._loop = loop
         self.clock: Clock = clock or LoopClock(loop)
         rng = random.Random()  # noqa: S311 - jitter and ids, not secrets
-        self.recorder = Recorder(self.snapshot, self.clock)
+        self.recorder = Recorder(self.snapshot, self.clock, stream)
         if self.snapshot.tracing.enabled:
             self.recorder.tracer = Tracer(self.snapshot)
         self.runtime = Runtime(self.snapshot, self.clock, rng, self.recorder)

@@ -14,7 +14,6 @@ wake it, so a response that streams for hours costs no wake-ups.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING
 
@@ -59,6 +58,8 @@ from sidecar.wire import trace_context
 from sidecar.wire.fields import Hop, request_section, response_section
 
 if TYPE_CHECKING:
+    import asyncio
+
     from sidecar.accept.client import ClientConnection
     from sidecar.faults.spec import FaultSpec
     from sidecar.model import RequestHead, ResponseHead

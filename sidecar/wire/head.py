@@ -59,8 +59,10 @@ class HeadError(Exception):
 
 
 class _Collector:
-    """What llhttp calls. A parser is made for each head: one that is kept must
-    be fed bodies, too, and refuses what follows a `Connection: close`.
+    """What llhttp calls.
+
+    A parser is made for each head: one that is kept must be fed bodies, too, and
+    refuses what follows a `Connection: close`.
     """
 
     __slots__ = ("fields",)

@@ -260,8 +260,9 @@ async def test_nothing_is_left_behind_by_failures() -> None:
                     await talk.send(b"nonsense\r\n\r\n")
                     return
 
-    off = {"circuit_breaker": "off"}
-    async with proxied(all_ways, timeouts={"request": "2s"}, **off) as proxy:
+    async with proxied(
+        all_ways, timeouts={"request": "2s"}, circuit_breaker="off"
+    ) as proxy:
         await asyncio.gather(*(proxy.get() for _ in range(40)))
         await asyncio.gather(*(proxy.post() for _ in range(40)))
         assert set(leftovers(proxy)) == {0}

@@ -81,7 +81,8 @@ async def test_http_1_0_gets_no_chunks() -> None:
     async def chunked(talk: Talk) -> None:
         await talk.request()
         await talk.send(
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"3\r\nabc\r\n0\r\n\r\n"
         )
 
     async with proxied(chunked) as proxy:
@@ -272,8 +273,7 @@ async def test_the_hop_is_told() -> None:
 
 
 async def test_what_an_untrusted_client_says_of_others_is_not_believed() -> None:
-    top = {"trusted_peers": []}
-    async with proxied(top=top) as proxy:
+    async with proxied(top={"trusted_peers": []}) as proxy:
         await proxy.get("/", "X-Forwarded-For: 10.0.0.9", "x-316-attempt: 7")
         sent = proxy.origin.requests[0]
         assert header_of(sent, "x-forwarded-for") == "127.0.0.1"

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import struct
 from contextlib import asynccontextmanager
+from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -164,8 +165,7 @@ async def proxied(
         "telemetry": {"access_log": {"mode": "off"}},
         **top,
     }
-    sidecar = App(load_text(yaml.safe_dump(settings)))
-    sidecar.recorder.lines.write = lambda _: None  # type: ignore[method-assign]  # Quiet.
+    sidecar = App(load_text(yaml.safe_dump(settings)), stream=StringIO())
     await sidecar.start()
     try:
         yield Proxy(sidecar, origin)
