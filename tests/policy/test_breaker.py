@@ -36,10 +36,11 @@ def opened(breaker: CircuitBreaker) -> CircuitBreaker:
 
 
 def test_half_of_enough_calls_opens(breaker: CircuitBreaker) -> None:
-    run(breaker, Verdict.GOOD, Verdict.BAD, Verdict.GOOD)
-    assert breaker.state is State.CLOSED
-    run(breaker, Verdict.BAD)
-    assert breaker.state is State.OPEN
+    states = []
+    for verdict in (Verdict.GOOD, Verdict.BAD, Verdict.GOOD, Verdict.BAD):
+        run(breaker, verdict)
+        states.append(breaker.state)
+    assert states == [State.CLOSED] * 3 + [State.OPEN]
     assert breaker.cause == "2 of 4 attempts failed"
 
 
