@@ -2,14 +2,13 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-CONFIG ?= config/sidecar.yaml
 
 .PHONY: help run test check format schema docs lock bench clean
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /	/'
 
-run: $(VENV)/.run  ## Start the sidecar with CONFIG (default config/sidecar.yaml)
-	$(BIN)/sidecar run -c $(CONFIG)
+run: $(VENV)/.run  ## See the demo: a shop that misbehaves, the sidecar before it
+	$(BIN)/sidecar demo
 
 test: $(VENV)/.dev  ## Run the whole test suite
 	$(BIN)/python -m pytest

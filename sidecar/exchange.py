@@ -192,7 +192,9 @@ class Exchange:
                 return
             self._end_try(attempt)
             retries += 1
-            self._runtime.recorder.retried(route.route.upstream, _reason(attempt))
+            self._runtime.recorder.retried(
+                route.route.name, route.route.upstream, _reason(attempt)
+            )
             await self._wait_s(decision.delay_s)
 
     def _match(self) -> RouteState:

@@ -9,6 +9,8 @@ import sys
 from importlib import import_module
 
 _COMMANDS = {
+    "demo": "see it at work: a shop that misbehaves, and the sidecar before it",
+    "explain": "show which route a request takes, and why",
     "run": "serve with a configuration file, or in front of one address",
     "check": "check a configuration file",
     "faults": "show the catalogue of 316 codes",

@@ -26,12 +26,11 @@ class RoundRobin:
             msg = "no endpoint to pick from"
             raise ValueError(msg)
         first = self._next % count
-        self._next = first + 1
-        if first not in tried:
+        if not tried:  # A retry takes no turn, or two endpoints would fall in step.
+            self._next = first + 1
             return first
-        for step in range(1, count):
+        for step in range(count):
             index = (first + step) % count
             if index not in tried:
-                self._next = index + 1
                 return index
         return first  # All were tried: go round again.

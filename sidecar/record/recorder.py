@@ -56,8 +56,9 @@ class Recorder:
         if self.tracer is not None and (outcome.trace.sampled or outcome.fault):
             self.tracer.record(outcome)
 
-    def retried(self, upstream: str, reason: str) -> None:
+    def retried(self, route: str, upstream: str, reason: str) -> None:
         """An attempt is made again."""
+        self.store.retries_by_route[route] += 1
         self.store.retries[upstream, reason] += 1
 
     def transition(
@@ -65,6 +66,8 @@ class Recorder:
     ) -> None:
         """A breaker moved."""
         self.store.transitions[route, upstream, before.value, after.value] += 1
+        if self._log_mode == "off":
+            return
         self.lines.write(
             lambda: {
                 "event": "breaker",

@@ -83,6 +83,7 @@ class MetricStore:
         self.fault_exemplars: dict[FaultKey, Exemplar] = {}
         self.recoveries: defaultdict[str, Histogram] = defaultdict(Histogram)
         self.retries: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self.retries_by_route: defaultdict[str, int] = defaultdict(int)
         self.retries_skipped: defaultdict[tuple[str, str], int] = defaultdict(int)
         self.timeouts: defaultdict[str, int] = defaultdict(int)
         self.transitions: defaultdict[tuple[str, str, str, str], int] = defaultdict(int)

@@ -42,7 +42,11 @@ _NOT_SENT_ON = HOP_BY_HOP | _WRITTEN_HERE
 _NOT_SENT_BACK = HOP_BY_HOP | {b"x-316-processed", b"x-316-retry"}
 _CONTROL = b"x-316-"
 _FRAMING = frozenset((b"content-length", b"host"))  # Connection may not name them.
+_LENGTH = frozenset((b"content-length",))
 _NO_NAMES: frozenset[bytes] = frozenset()
+
+_NO_CONTENT = 204
+_FIRST_FINAL = 200
 
 
 @hot_value
@@ -60,8 +64,11 @@ def named_by_connection(value: bytes | None) -> frozenset[bytes]:
     """Return the lower-case names that a Connection field lists."""
     if value is None:
         return _NO_NAMES
-    names = (token.strip(b" \t") for token in value.lower().split(b","))
-    return frozenset(name for name in names if name not in _FRAMING)
+    return _members(value) - _FRAMING
+
+
+def _members(value: bytes) -> frozenset[bytes]:
+    return frozenset(token.strip(b" \t") for token in value.lower().split(b","))
 
 
 def edit(fields: Fields, edits: FieldEdits) -> Fields:
@@ -113,7 +120,7 @@ def _hop_lines(head: RequestHead, hop: Hop) -> bytes:
     )
     if head.body_bytes == CHUNKED:
         lines += b"Transfer-Encoding: chunked\r\n"
-    if b"te" in named and b"trailers" in named[b"te"].lower():
+    if b"te" in named and b"trailers" in _members(named[b"te"]):
         lines += b"TE: trailers\r\nConnection: TE\r\n" if not head.upgrade else b""
     if head.upgrade:
         lines += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % named[b"upgrade"]
@@ -132,6 +139,8 @@ def response_section(
     connection = head.named.get(b"connection")
     if connection is not None and connection not in (b"keep-alive", b"close"):
         dropped = dropped | named_by_connection(connection)
+    if head.status < _FIRST_FINAL or head.status == _NO_CONTENT:
+        dropped = dropped | _LENGTH  # RFC 9110, 8.6: a client may wait for it.
     fields = [field for field in head.fields if field[0].lower() not in dropped]
     if edits:
         fields = edit(fields, edits)

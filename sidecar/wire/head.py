@@ -35,7 +35,7 @@ _STATUS_LINE = re.compile(
 _HOST = re.compile(
     rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~%!$&'()*+,;=]*)(?::[0-9]{0,5})?"
 )
-_ABSOLUTE = re.compile(rb"https?://([^/?#]+)([^#]*)", re.IGNORECASE)
+_ABSOLUTE = re.compile(rb"https?://([^/?#:][^/?#]*)([^#]*)", re.IGNORECASE)
 _DIGITS = re.compile(rb"[0-9]{1,18}")
 _EMPTY: frozenset[bytes] = frozenset()
 
@@ -109,7 +109,7 @@ def parse_request(raw: bytes, max_fields: int = 100) -> RequestHead:
         fields,
         named,
         _request_length(named, is_1_0=is_1_0),
-        b"keep-alive" in tokens if is_1_0 else b"close" not in tokens,
+        _is_kept(tokens, is_1_0=is_1_0),
         None if is_1_0 or b"upgrade" not in tokens else _upgrade(named),
     )
 
@@ -137,7 +137,7 @@ def parse_response(raw: bytes, method: str) -> ResponseHead:
         fields,
         named,
         _response_length(named, status, method, is_1_0=is_1_0),
-        b"keep-alive" in tokens if is_1_0 else b"close" not in tokens,
+        _is_kept(tokens, is_1_0=is_1_0),
     )
 
 
@@ -193,6 +193,9 @@ def _split_target(
     method: bytes, target: bytes, host: bytes
 ) -> tuple[bytes, bytes, bytes | None]:
     """Return authority, path and query of a request target (RFC 9112, 3.2)."""
+    if method == b"CONNECT":
+        msg = "CONNECT is not served here"  # Nor are its other forms of target.
+        raise HeadError(msg, 501)
     if b"#" in target:
         msg = "the request target has a fragment"
         raise HeadError(msg)
@@ -202,9 +205,9 @@ def _split_target(
     if target == b"*" and method == b"OPTIONS":
         return host, target, None
     absolute = _ABSOLUTE.fullmatch(target)
-    if absolute is None or method == b"CONNECT":
+    if absolute is None:
         msg = "the request target has a form that this proxy does not serve"
-        raise HeadError(msg, 501 if method == b"CONNECT" else 400)
+        raise HeadError(msg)
     authority, rest = absolute.groups()
     if _HOST.fullmatch(authority) is None:
         msg = "the host of the request target is malformed"
@@ -226,10 +229,16 @@ def _tokens(value: bytes | None) -> frozenset[bytes]:
     return frozenset(token.strip(b" \t") for token in value.lower().split(b","))
 
 
+def _is_kept(tokens: frozenset[bytes], *, is_1_0: bool) -> bool:
+    """Tell whether the connection goes on; "close" wins (RFC 9112, 9.3)."""
+    return b"close" not in tokens and (not is_1_0 or b"keep-alive" in tokens)
+
+
 def _upgrade(named: dict[bytes, bytes]) -> bytes | None:
-    """Return the protocol asked for; HTTP/2 in disguise is not offered on."""
-    protocol = named.get(b"upgrade", b"").strip().lower()
-    return None if not protocol or protocol.startswith(b"h2") else protocol
+    """Return the protocols asked for; HTTP/2 in disguise is not offered on."""
+    value = named.get(b"upgrade", b"").lower()
+    is_h2 = any(token.startswith(b"h2") for token in _tokens(value))
+    return None if not value or is_h2 else value
 
 
 def _request_length(named: dict[bytes, bytes], *, is_1_0: bool) -> int:

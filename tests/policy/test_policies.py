@@ -106,6 +106,16 @@ def test_no_tried_endpoint_while_an_untried_is_left(
     assert picked not in tried or set(range(count)) <= tried
 
 
+def test_retries_do_not_shift_the_turns() -> None:
+    """Else a dead endpoint of two would be everybody's first."""
+    robin = RoundRobin()
+    firsts = []
+    for _ in range(4):
+        firsts.append(robin.pick(2))
+        robin.pick(2, {firsts[-1]})
+    assert firsts == [0, 1, 0, 1]
+
+
 @pytest.mark.parametrize(
     ("value", "seconds"), [(b"250", 0.25), (b"0", 0), (b"-1", None), (b"1s", None)]
 )
