@@ -415,16 +415,10 @@ class Exchange:
         """Be a pipe until both sides have said all (RFC 9110, 7.8)."""
         connection = attempt.connection
         assert connection is not None  # noqa: S101 - for the type checker
-        now_s = self._runtime.clock.now_s()
-        timeouts = attempt.route.route.timeouts
-        self._countdown.unlimit_request()
         self._countdown.request_due_s = float("inf")
         self._countdown.attempt_due_s = float("inf")
-        self._countdown.limit_idle(
-            TimeoutKind.TUNNEL_IDLE, now_s, timeouts.tunnel_idle_s
-        )
-        self._arm()
         self._tunnel = connection
+        self._limit_idle(attempt)
         held = attempt.relay_to(self._writer)
         if held:
             self._writer.write(held)
@@ -455,8 +449,7 @@ class Exchange:
             self._status = self._status or _CLIENT_GONE
             return
         if writer.has_begun:
-            if self._tunnel is None:
-                writer.abort()
+            writer.abort(at_once=fault.code is FaultCode.CLIENT_SLOW)
             return
         if self._body is not None and not self._body.is_complete:
             writer.keep_alive = False
@@ -706,18 +699,23 @@ class Exchange:
 
     def _watch_download(self, head: ResponseHead, attempt: Try) -> None:
         """From the head on, what counts is that bytes move."""
-        timeouts, countdown = attempt.route.route.timeouts, self._countdown
+        countdown = self._countdown
         countdown.attempt_due_s = float("inf")
         kind = head.named.get(b"content-type", b"")
         if head.body_bytes in (CHUNKED, UNTIL_CLOSE) or kind.startswith(_STREAMS):
             countdown.unlimit_request()
-        now_s = self._runtime.clock.now_s()
-        if timeouts.per_try_idle_s is not None:
-            countdown.limit_idle(
-                TimeoutKind.PER_TRY_IDLE, now_s, timeouts.per_try_idle_s
-            )
+        self._limit_idle(attempt)
+
+    def _limit_idle(self, attempt: Try) -> None:
+        """Let bytes of the response, or of the tunnel, come in time."""
+        timeouts, now_s = attempt.route.route.timeouts, self._runtime.clock.now_s()
+        if self._tunnel is not None:
+            kind, limit_s = TimeoutKind.TUNNEL_IDLE, timeouts.tunnel_idle_s
+        elif timeouts.per_try_idle_s is not None:
+            kind, limit_s = TimeoutKind.PER_TRY_IDLE, timeouts.per_try_idle_s
         else:
-            countdown.limit_idle(TimeoutKind.STREAM_IDLE, now_s, timeouts.stream_idle_s)
+            kind, limit_s = TimeoutKind.STREAM_IDLE, timeouts.stream_idle_s
+        self._countdown.limit_idle(kind, now_s, limit_s)
         self._arm()
 
     async def _wait_s(self, delay_s: float) -> None:
@@ -787,14 +785,24 @@ class Exchange:
 
     def pause_response(self) -> None:
         """The client reads slowly: so does the proxy."""
-        if self._try is not None and self._try.connection is not None:
-            self._try.connection.pause_reading()
+        attempt = self._try
+        if attempt is None or attempt.connection is None:
+            return
+        attempt.connection.pause_reading()
+        if self._writer.has_begun:
+            limit_s = attempt.route.route.timeouts.downstream_write_s
+            now_s = self._runtime.clock.now_s()
+            self._countdown.limit_idle(TimeoutKind.DOWNSTREAM_WRITE, now_s, limit_s)
+            self._arm()
 
     def resume_response(self) -> None:
         """It reads again."""
-        if self._try is not None and self._try.connection is not None:
-            self._countdown.active_s = self._runtime.clock.now_s()
-            self._try.connection.resume_reading()
+        attempt = self._try
+        if attempt is None or attempt.connection is None:
+            return
+        attempt.connection.resume_reading()
+        if self._writer.has_begun:
+            self._limit_idle(attempt)
 
     def _uploaded(self) -> None:
         now_s = self._runtime.clock.now_s()
@@ -828,11 +836,22 @@ class Exchange:
     def pause_request(self) -> None:
         """The upstream takes no more for now."""
         self._client.pause_reading()
+        route = self._route
+        if route is not None and self._body is not None and not self._writer.has_begun:
+            limit_s = route.route.timeouts.stream_idle_s
+            now_s = self._runtime.clock.now_s()
+            self._countdown.limit_idle(TimeoutKind.UPSTREAM_WRITE, now_s, limit_s)
+            self._arm()
 
     def resume_request(self) -> None:
         """It takes more."""
         self.moved()
         self._client.resume_reading()
+        if self._body is not None and not self._writer.has_begun:
+            if self._body.is_complete:
+                self._countdown.limit_idle(TimeoutKind.STREAM_IDLE, 0.0, None)
+            else:
+                self._watch_upload()
 
 
 def _name(attempt: Try) -> str:

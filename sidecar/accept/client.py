@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sidecar.runtime import Runtime
 
 _LINGER_S = 2.0  # For a client to read the answer before the reset.
+_FLUSH_S = 60.0  # For a client to read the end of what it asked for.
 _LINGER_BYTES = 1024 * 1024
 _URI_TOO_LONG = 414
 _FIELDS_TOO_LARGE = 431
@@ -95,8 +96,16 @@ class ClientConnection(asyncio.Protocol):
                 if self._served == limits.requests_per_connection:
                     break
         finally:
+            self._close()
+
+    def _close(self) -> None:
+        """Close when what was written is read, but do not wait for ever."""
+        is_flushed = self.transport.get_write_buffer_size() == 0
+        self.transport.close()
+        if is_flushed:
             self.alarm.close()
-            self.transport.close()
+        else:
+            self.alarm.set(self._acceptor.runtime.clock.now_s() + _FLUSH_S)
 
     async def _serve_one(self) -> bool:
         """Serve the next request; return whether another may follow."""
@@ -302,6 +311,9 @@ class ClientConnection(asyncio.Protocol):
     def _on_alarm(self) -> None:
         if self._exchange is not None:
             self._exchange.on_alarm()
+            return
+        if self.transport.is_closing():
+            self.transport.abort()
             return
         self._is_late = True
         self._meeting.deliver(None)

@@ -103,11 +103,15 @@ class ResponseWriter:
         if self._is_chunked:
             self._transport.write(encode_last_chunk(trailers))
 
-    def abort(self) -> None:
-        """Make sure that the client sees that the response is not whole."""
+    def abort(self, *, at_once: bool) -> None:
+        """Make sure that the client sees that the response is not whole.
+
+        Args:
+            at_once: Drop what it has not read yet.
+        """
         self.keep_alive = False
-        if self._is_until_close:
-            self._transport.abort()  # A close would look like the end.
+        if at_once or self._is_until_close:  # A close would look like the end.
+            self._transport.abort()
         else:
             self._transport.close()
 

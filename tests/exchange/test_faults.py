@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 
@@ -266,3 +267,37 @@ async def test_nothing_is_left_behind_by_failures() -> None:
         await asyncio.gather(*(proxy.get() for _ in range(40)))
         await asyncio.gather(*(proxy.post() for _ in range(40)))
         assert set(leftovers(proxy)) == {0}
+
+
+def stop_reading(writer: asyncio.StreamWriter) -> None:
+    transport: Any = writer.transport  # Of a socket, so it can be paused, too.
+    transport.pause_reading()
+
+
+async def test_a_client_that_does_not_read_holds_nothing_for_long() -> None:
+    async def flood(talk: Talk) -> None:
+        await talk.request()
+        await talk.send(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            await talk.send(b"x" * 65536)
+
+    async with proxied(flood, timeouts={"downstream_write": "100ms"}) as proxy:
+        _, writer = await proxy.connect()
+        stop_reading(writer)
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        while not proxy.faults:
+            await asyncio.sleep(0.01)
+        assert proxy.faults[0]["code"] == "316-CLIENT-SLOW"
+        assert proxy.faults[0]["timeout_kind"] == "downstream_write"
+        assert set(leftovers(proxy)) == {0}
+        writer.transport.abort()
+
+
+async def test_an_upstream_that_does_not_read_is_told_from_a_slow_client() -> None:
+    async def deaf(talk: Talk) -> None:
+        stop_reading(talk.writer)
+        await asyncio.Event().wait()
+
+    async with proxied(deaf, timeouts={"stream_idle": "100ms"}) as proxy:
+        answer = await proxy.post(b"x" * 16_000_000)
+        assert header_of(answer, "x-316-code") == "316-TIMEOUT-WRITE"

@@ -4,16 +4,49 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.model import CHUNKED, Fields
+from sidecar.model import CHUNKED, NO_BODY, UNTIL_CLOSE, Fields
 from sidecar.wire.framing import (
     FramingError,
     body_reader,
     encode_chunk,
     encode_last_chunk,
 )
+
+MAX_TRAILER_BYTES = 16 * 1024
+TOKEN = "!#$%&'*+-.^_`|~019AZaz"
+TRAILERS = st.lists(
+    st.tuples(
+        st.text(TOKEN, min_size=1, max_size=9).map(lambda name: f"X-{name}".encode()),
+        st.text("ab \t:,\xe9", max_size=9).map(lambda v: v.strip(" \t").encode()),
+    ),
+    max_size=4,
+)
+ODDITIES = st.lists(  # What a body is made of, in no good order.
+    st.sampled_from(
+        [
+            b"\r\n",
+            b"\n",
+            b"\r",
+            b"0",
+            b"1",
+            b"a",
+            b"3\r\nabc\r\n",
+            b"0\r\n",
+            b"X: y\r\n",
+            b"X : y\r\n",
+            b"Host: b\r\n",
+            b";",
+            b"\0",
+            b" ",
+            b"\xff",
+        ]
+    ),
+    max_size=12,
+).map(b"".join)
 
 Result = tuple[bytes, bool, bytes, Fields] | str
 
@@ -37,7 +70,7 @@ def read(data: bytes, body_bytes: int, pieces: list[int]) -> Result:
 
 @given(
     chunks=st.lists(st.binary(min_size=1, max_size=50), max_size=5),
-    trailers=st.lists(st.just((b"X-T", b"v")), max_size=2),
+    trailers=TRAILERS,
     behind=st.binary(max_size=20),
     pieces=st.lists(st.integers(0, 400)),
 )
@@ -81,3 +114,115 @@ def test_odd_trailers_are_refused_and_dangerous_ones_dropped() -> None:
 def test_a_trailer_section_has_a_limit() -> None:
     data = b"0\r\n" + b"X: y\r\n" * 5000
     assert read(data, CHUNKED, []) == "TrailersTooLargeError"
+
+
+@given(data=ODDITIES, pieces=st.lists(st.integers(0, 60)))
+def test_broken_bodies_break_alike_in_pieces(data: bytes, pieces: list[int]) -> None:
+    """Whole, in pieces and byte by byte: the same result or the same error."""
+    whole = read(data, CHUNKED, [])
+    assert read(data, CHUNKED, pieces) == whole
+    assert read(data, CHUNKED, list(range(len(data)))) == whole
+
+
+@given(
+    body_bytes=st.integers(UNTIL_CLOSE, 40).filter(lambda n: n != CHUNKED),
+    data=st.binary(max_size=60),
+)
+def test_plain_bodies_are_read_alike_byte_by_byte(body_bytes: int, data: bytes) -> None:
+    whole = read(data, body_bytes, [])
+    assert read(data, body_bytes, list(range(len(data)))) == whole
+
+
+@given(
+    chunks=st.lists(st.binary(min_size=1, max_size=9), max_size=3), trailers=TRAILERS
+)
+def test_a_body_cut_short_is_not_whole(chunks: list[bytes], trailers: Fields) -> None:
+    """No proper prefix of a coded body ends it."""
+    coded = b"".join(map(encode_chunk, chunks)) + encode_last_chunk(trailers)
+    for length in range(len(coded)):
+        reader = body_reader(CHUNKED)
+        reader.feed(coded[:length])
+        assert not reader.end_of_input()
+
+
+@pytest.mark.parametrize(
+    ("body_bytes", "data", "is_whole"),
+    [
+        (NO_BODY, b"", True),
+        (3, b"ab", False),
+        (3, b"abc", True),
+        (UNTIL_CLOSE, b"ab", True),
+        (CHUNKED, b"1\r\na\r\n", False),
+    ],
+)
+def test_the_end_of_input_tells_whole_from_cut(
+    body_bytes: int, data: bytes, *, is_whole: bool
+) -> None:
+    reader = body_reader(body_bytes)
+    reader.feed(data)
+    assert reader.end_of_input() is is_whole
+
+
+def test_what_follows_the_end_is_left_alone() -> None:
+    """The next message, pipelined, is nobody's body."""
+    assert read(b"abcGET /", 3, []) == (b"abc", True, b"GET /", [])
+    assert read(b"1\r\na\r\n0\r\n\r\n0\r\n", CHUNKED, []) == (b"a", True, b"0\r\n", [])
+
+
+@pytest.mark.parametrize("line", [b"3;a=b", b"3 ; a", b"003", b'3;q="x y"', b"3;\xff"])
+def test_extensions_are_dropped(line: bytes) -> None:
+    data = line + b"\r\nabc\r\n0;z\r\n\r\n"
+    assert read(data, CHUNKED, []) == (b"abc", True, b"", [])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"3\nabc\r\n0\r\n\r\n",  # A bare LF ends no line.
+        b"3\rabc\r\n0\r\n\r\n",
+        b"3;a\rb\r\nabc\r\n0\r\n\r\n",
+        b"3\r\nabc0\r\n\r\n",  # No line end behind the data.
+        b"3\r\nabc\n0\r\n\r\n",
+        b"2\r\nabc\r\n0\r\n\r\n",  # Longer than its size.
+        b"0\r\nX: a\r\n folded\r\n\r\n",
+        b"0\r\nX: a\nY: b\r\n\r\n",
+        b"0\r\nX: a\rY: b\r\n\r\n",
+        b"0\r\nX: \0\r\n\r\n",
+        b"0\r\n: a\r\n\r\n",
+        b"0\r\nX\r\n\r\n",
+    ],
+)
+def test_what_others_may_read_differently_is_refused(data: bytes) -> None:
+    assert read(data, CHUNKED, []) == "FramingError"
+
+
+@pytest.mark.parametrize(("pad", "is_read"), [(509, True), (510, False), (9999, False)])
+def test_a_size_line_has_a_limit(pad: int, *, is_read: bool) -> None:
+    """512 bytes with its CRLF, however they come."""
+    data = b"0;".ljust(pad + 1, b"x") + b"\r\n\r\n"
+    for pieces in ([], list(range(len(data)))):
+        assert (read(data, CHUNKED, pieces) == (b"", True, b"", [])) is is_read
+
+
+def test_an_endless_size_line_is_not_held() -> None:
+    assert read(b"0;" + b"x" * 600, CHUNKED, []) == "FramingError"
+
+
+@pytest.mark.parametrize("above", [-1, 0, 1, 2, 3])
+def test_the_limit_of_trailers_is_the_same_in_pieces(above: int) -> None:
+    """A body is not refused for the way that the network cut it."""
+    section = b"X: \r\n\r\n"
+    value = b"y" * (MAX_TRAILER_BYTES + above - len(section))
+    data = b"0\r\nX: " + value + b"\r\n\r\n"
+    expected = (
+        "TrailersTooLargeError" if above > 0 else (b"", True, b"", [(b"X", value)])
+    )
+    for pieces in ([], [len(data) - 1], [len(data) - 2], [len(data) - 3]):
+        assert read(data, CHUNKED, pieces) == expected
+
+
+@pytest.mark.timeout(5)
+def test_blanks_in_a_trailer_cost_no_more_than_other_bytes() -> None:
+    """A pattern that backtracks would hold the event loop for many minutes."""
+    data = b"0\r\nX:" + b" " * 16_000 + b"\0\r\n\r\n"
+    assert read(data, CHUNKED, []) == "FramingError"
