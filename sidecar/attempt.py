@@ -194,8 +194,7 @@ class Try:
                 permit,
                 self._verdict(),
                 now_s,
-                is_connection_level=self.phase in _CONNECTION_PHASES
-                or self.status == 0,
+                is_connection_level=self._has_lost_connection(),
                 duration_s=now_s - self.start_s,
             )
 
@@ -296,6 +295,15 @@ class Try:
             self.head.named.get(b"keep-alive"),
         )
         pool.give_back(endpoint, connection, now_s)
+
+    def _has_lost_connection(self) -> bool:
+        """Tell a connection that failed from an application that is slow."""
+        fault = self.fault
+        return (
+            fault is not None
+            and not self.status
+            and (fault.timeout is None or fault.phase in _CONNECTION_PHASES)
+        )
 
     def _verdict(self) -> Verdict:
         if self.fault is not None:

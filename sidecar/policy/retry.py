@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -28,6 +29,12 @@ SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
 _MIN_TRY_S = 0.01  # Nothing useful ends in less.
 _TOO_EARLY = 425
 _GATEWAY = frozenset((502, 503, 504))
+
+
+_CONNECT_CODES = ("316-CONN-", "316-DNS-", "316-TLS-", "316-DEST-")
+_STALLS = frozenset(
+    (FaultCode.TIMEOUT_TRY, FaultCode.TIMEOUT_READ, FaultCode.TIMEOUT_WRITE)
+)
 
 
 class Condition(Enum):
@@ -155,9 +162,9 @@ def _is_listed_unprocessed(rules: RetryRules, trial: Trial) -> bool:
     if trial.status:
         return Condition.REFUSED in rules.on
     fault = trial.fault
-    if fault is None or fault.spec.replay is Replay.NEVER:
-        return False
-    is_connect = fault.spec.code.startswith(("316-CONN-", "316-DNS-", "316-TLS-"))
+    if fault is None or fault.spec.replay in (Replay.NEVER, Replay.ALL_LATER):
+        return False  # What this proxy refused it would refuse again at once.
+    is_connect = fault.spec.code.startswith(_CONNECT_CODES)
     return (Condition.CONNECT_FAILURE if is_connect else Condition.REFUSED) in rules.on
 
 
@@ -170,7 +177,7 @@ def _is_listed(rules: RetryRules, trial: Trial) -> bool:
             or (trial.status in _GATEWAY and Condition.GATEWAY_ERROR in rules.on)
             or (trial.status >= 500 and Condition.SERVER_ERROR in rules.on)  # noqa: PLR2004 - the class
         )
-    if trial.fault is FaultCode.TIMEOUT_TRY:
+    if trial.fault in _STALLS:
         return Condition.PER_TRY_TIMEOUT in rules.on
     return trial.fault.spec.replay is Replay.IDEMPOTENT and Condition.RESET in rules.on
 
@@ -215,4 +222,6 @@ def parse_retry_after(value: bytes, now_wall_s: float) -> float | None:
         when = parsedate_to_datetime(value.decode("ascii"))
     except (ValueError, UnicodeDecodeError):
         return None
+    if when.tzinfo is None:
+        when = when.replace(tzinfo=UTC)  # RFC 9110, 5.6.7: always GMT.
     return max(0.0, when.timestamp() - now_wall_s)

@@ -11,7 +11,14 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, IPvAnyNetwork
 
 from sidecar.policy.retry import Condition
 from sidecar.settings.snapshot import Address
-from sidecar.settings.units import Duration, HostPort, Positive, Ratio, Size
+from sidecar.settings.units import (
+    Duration,
+    HostPort,
+    Positive,
+    PositiveDuration,
+    Ratio,
+    Size,
+)
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$")]
 FieldName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
@@ -110,12 +117,12 @@ class BreakerSettings(Settings):
 
     failure_ratio: Ratio = 0.5
     min_requests: Positive = 20
-    window: Duration = 10.0
+    window: PositiveDuration = 10.0
     consecutive_failures: Annotated[int, Field(ge=0)] = 5
     slow_call: Duration | None = None
     slow_ratio: Ratio = 0.8
-    open: Duration = 5.0
-    open_max: Duration = 60.0
+    open: PositiveDuration = 5.0
+    open_max: PositiveDuration = 60.0
     jitter: Ratio = 0.2
     probes: Positive = 3
     probes_to_close: Positive = 3
@@ -126,7 +133,7 @@ class BudgetSettings(Settings):
     """How many retries an upstream bears."""
 
     ratio: Ratio = 0.2
-    window: Duration = 10.0
+    window: PositiveDuration = 10.0
     min_per_sec: Annotated[float, Field(ge=0)] = 1.0
     min_concurrent: Annotated[int, Field(ge=0)] = 3
 

@@ -67,6 +67,7 @@ def _text(pattern: str, example: str) -> WithJsonSchema:
 Duration = Annotated[
     float, BeforeValidator(parse_duration), _text(_DURATION.pattern, "1m30s")
 ]
+PositiveDuration = Annotated[Duration, Field(gt=0)]
 Size = Annotated[
     int,
     BeforeValidator(parse_size),

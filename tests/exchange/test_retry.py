@@ -184,3 +184,30 @@ async def test_a_per_try_timeout_is_retried_only_if_idempotent(method: str) -> N
         if method == "POST":
             assert header_of(answer, "x-316-code") == "316-TIMEOUT-TRY"
             assert proxy.faults[0]["timeout_kind"] == "per_try"
+
+
+async def test_a_refusal_of_this_proxy_is_not_tried_again() -> None:
+    """An open circuit answers at once, in its own name."""
+    breaker = {"min_requests": 1, "open": "1h", "open_max": "1h"}
+    retry = {"preset": "idempotent"}
+    async with proxied(
+        endpoints=["127.0.0.1:1"], circuit_breaker=breaker, retry=retry
+    ) as proxy:
+        await proxy.get()
+        answer = await proxy.get()
+        assert header_of(answer, "x-316-code") == "316-CIRCUIT-OPEN"
+        assert len(proxy.faults[0]["attempts"]) == 1
+
+
+async def test_slow_answers_are_no_connection_failures() -> None:
+    """Five timeouts in a row are not five lost connections."""
+
+    async def never(talk: Talk) -> None:
+        await talk.request()
+        await asyncio.Event().wait()
+
+    async with proxied(never, timeouts={"per_try": "10ms"}) as proxy:
+        for _ in range(6):
+            await proxy.post()
+        codes = {record["code"] for record in proxy.faults}
+        assert codes == {"316-TIMEOUT-TRY"}
