@@ -1,15 +1,16 @@
-# Two stages: the first installs into /opt/sidecar, the second only has the result.
+# Two stages: the first installs into /opt/sidecar, the second has only the result.
+# Build: docker build -t sidecar-316:0.1.0 .
 FROM python:3.13-slim AS build
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
-COPY .requirements/run.txt .requirements/run.txt
+COPY .requirements .requirements
 COPY sidecar sidecar
-RUN python -m venv /opt/sidecar \
- && /opt/sidecar/bin/pip install --no-cache-dir -r .requirements/run.txt \
- && /opt/sidecar/bin/pip install --no-cache-dir --no-deps .
+RUN .requirements/install-image /opt/sidecar
 
 FROM python:3.13-slim
 COPY --from=build /opt/sidecar /opt/sidecar
+# The root file system may be read-only: nothing is written, not even compiled modules
+# (installing has compiled them).
 ENV PATH=/opt/sidecar/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER 1337:1337
 EXPOSE 15006 15020

@@ -1,52 +1,88 @@
-# The newcomer's two: `make run` and `make test`. Needs Python 3.11+, pip, make.
-PYTHON ?= python3
+# The newcomer's two: `make run` and `make test`. Needs Python 3.11+, pip and make.
+#
+# Everything goes into .venv, from the lock in .requirements/; the stamps in .venv
+# make the second call start at once. All paths are relative, so the folder may have
+# spaces in its name. A folder that moved needs `make clean` first.
+
+# The first of these that is new enough makes .venv; `make PYTHON=python3.13 run` sets it.
+PYTHONS := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11)
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+COMPILE := $(BIN)/python -m piptools compile --quiet --strip-extras --no-annotate \
+  --no-emit-index-url --no-emit-find-links
 
-.PHONY: help run test check format schema docs lock bench clean
+.DELETE_ON_ERROR:
+.PHONY: help run test check format schema docs bench lock install-image clean
+
 help:  ## Show this list
-	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /	/'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 run: $(VENV)/.run  ## See the demo: a shop that misbehaves, the sidecar before it
-	$(BIN)/sidecar demo
+	@$(BIN)/sidecar demo
 
-test: $(VENV)/.dev  ## Run the whole test suite
-	$(BIN)/python -m pytest
+test: $(VENV)/.dev  ## Run the whole test suite; ARGS="-k retry" runs a part of it
+	$(BIN)/python -m pytest $(ARGS)
 
 check: $(VENV)/.dev  ## Lint, format check, types
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
 
 format: $(VENV)/.dev  ## Format the tree
-	$(BIN)/ruff check --fix .
-	$(BIN)/ruff format .
+	$(BIN)/python -m ruff check --fix .
+	$(BIN)/python -m ruff format .
 
 schema: $(VENV)/.run  ## Make config/schema.json anew
-	$(BIN)/sidecar schema > config/schema.json
+	$(BIN)/sidecar schema > $(VENV)/schema.json
+	mv $(VENV)/schema.json config/schema.json
 
 docs: $(VENV)/.run  ## Make docs/faults.md anew
-	$(BIN)/python -m sidecar.faults.docs > docs/faults.md
+	$(BIN)/python -m sidecar.faults.docs > $(VENV)/faults.md
+	mv $(VENV)/faults.md docs/faults.md
 
 bench: $(VENV)/.dev  ## Measure beside nginx, HAProxy, Caddy and aiohttp
 	$(BIN)/python -m benchmarks
 
-lock: $(VENV)/.dev  ## Make the lock files anew
-	$(BIN)/pip-compile -q --upgrade --strip-extras --no-emit-index-url --no-emit-find-links --no-annotate -o .requirements/run.txt pyproject.toml
-	$(BIN)/pip-compile -q --upgrade --strip-extras --no-emit-index-url --no-emit-find-links --no-annotate --extra dev -o .requirements/dev.txt pyproject.toml
+# Made with the oldest Python we support: a newer one may pin what that cannot install.
+lock: $(VENV)/.dev  ## Make the lock anew, with the newest versions
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
+	  || { echo "make lock needs Python 3.11: make clean; make PYTHON=python3.11 lock"; exit 1; }
+	$(COMPILE) --upgrade --output-file=.requirements/run.txt pyproject.toml
+	$(COMPILE) --upgrade --constraint=.requirements/run.txt --extra=dev \
+	  --output-file=.requirements/dev.txt pyproject.toml
 
-$(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; found $$($(PYTHON) --version). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+install-image:  ## What the image is made of: make install-image DEST=/opt/sidecar
+	@.requirements/install-image "$(or $(DEST),$(error DEST is not set))"
 
-$(VENV)/.run: $(VENV)/bin/python .requirements/run.txt pyproject.toml
-	$(BIN)/pip install -q --disable-pip-version-check -r .requirements/run.txt
-	$(BIN)/pip install -q --disable-pip-version-check --no-deps -e .
-	touch $@
+clean:  ## Remove what make and the tools made
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find sidecar tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
+
+# Some systems ship Python without the part that puts pip into a new environment;
+# then the pip they do ship puts itself there.
+$(VENV)/.made:
+	@for python in $(PYTHONS); do \
+	  "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+	  rm -rf $(VENV); \
+	  echo "making $(VENV) with $$("$$python" --version)"; \
+	  if "$$python" -c 'import ensurepip' 2>/dev/null; then \
+	    "$$python" -m venv $(VENV); \
+	  else \
+	    "$$python" -m venv --without-pip $(VENV) \
+	      && "$$python" -m pip --python $(BIN)/python install --quiet pip; \
+	  fi && touch $@; \
+	  exit; \
+	done; \
+	echo "Python 3.11 or newer is needed; tried: $(PYTHONS)."; \
+	echo "Say where one is: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)"; \
+	exit 1
+
+$(VENV)/.run: $(VENV)/.made .requirements/run.txt pyproject.toml
+	$(PIP) install --quiet -r .requirements/run.txt
+	$(PIP) install --quiet --no-deps --editable .
+	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run .requirements/dev.txt
-	$(BIN)/pip install -q --disable-pip-version-check -r .requirements/dev.txt
-	touch $@
-
-clean:  ## Remove what make made
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	$(PIP) install --quiet -r .requirements/dev.txt
+	@touch $@
