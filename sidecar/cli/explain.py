@@ -1,103 +1,292 @@
-"""sidecar explain: which route, and why."""
+"""sidecar explain: which route a request takes, and why not the others."""
 
 from __future__ import annotations
 
+import json
+import re
+import string
 import sys
-from typing import TYPE_CHECKING, Annotated, NoReturn
-from urllib.parse import urlsplit
+from dataclasses import asdict
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from urllib.parse import quote
 
 import typer
 
-from sidecar.route.explain import explain
+from sidecar.route.explain import Explanation, Loser, explain
 from sidecar.route.rewrite import target
-from sidecar.route.table import RouteTable
 from sidecar.settings.load import load_file
 from sidecar.settings.problem import SettingsError
+from sidecar.wire.fields import Hop, request_section
 from sidecar.wire.head import HeadError, parse_request
 
 if TYPE_CHECKING:
     from sidecar.model import RequestHead
-    from sidecar.settings.snapshot import Route, Snapshot
+    from sidecar.policy.breaker import BreakerLimits
+    from sidecar.policy.retry import RetryRules
+    from sidecar.route.table import Found
+    from sidecar.settings.snapshot import Match, Route, Snapshot, Timeouts, Upstream
 
 _LOSERS = 2
+_URL = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*://)?([^/?#]*)([^#]*)")
+_FIELD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\x00-\x08\x0a-\x1f\x7f]*")
+_NO_ROUTE = "no route: 404 316-ROUTE-NOT-FOUND"
+_PER_ATTEMPT = "(each attempt adds traceparent, x-316-attempt, x-316-deadline-ms)"
+
+_Rows = list[tuple[str, str]]  # Label and text; no label: it goes on.
+
+
+class ListenerName(Enum):
+    """Where the request is supposed to arrive."""
+
+    INBOUND = "inbound"
+    OUTBOUND = "outbound"
 
 
 def command(
     method: Annotated[str, typer.Argument(help="Such as GET.")],
-    url: Annotated[str, typer.Argument(help="Such as http://shop.example/orders?x=1.")],
+    url: Annotated[str, typer.Argument(help="http://host/path?query, or a path.")],
     config: Annotated[
-        str, typer.Option("-c", "--config", help="Configuration (YAML).")
+        str, typer.Option("-c", "--config", help="Configuration file (YAML).")
     ],
     header: Annotated[
-        list[str] | None, typer.Option("-H", help="A header field: 'name: value'.")
+        list[str] | None, typer.Option("-H", help="A header field, 'name: value'.")
     ] = None,
-    listener: Annotated[str, typer.Option(help="inbound or outbound.")] = "inbound",
+    listener: Annotated[
+        ListenerName, typer.Option(help="Where the request arrives.")
+    ] = ListenerName.INBOUND,
+    *,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON, with every loser.")
+    ] = False,
 ) -> None:
     """Show which route a request takes, why the next two lost, and what applies.
 
-    Example: sidecar explain -c config/demo.yaml GET http://shop/prices
+    Exits with 1 when no route takes it.
+
+    Example: sidecar explain -c config/demo.yaml GET http://shop/prices -H 'x-env: a'
     """
     try:
         snapshot = load_file(config).snapshot
     except SettingsError as error:
         _fail(str(error))
     try:
-        head = parse_request(_raw(method, url, header or []))
+        raw = raw_request(method, url, header or [])
+        head = parse_request(raw, snapshot.limits.header_count)
     except HeadError as error:
-        _fail(f"no proxy would take this request: {error.detail}")
-    sys.stdout.write(_text(snapshot, listener, head))
-
-
-def _raw(method: str, url: str, headers: list[str]) -> bytes:
-    parts = urlsplit(url if "//" in url else f"//localhost{url}")
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    names = {line.partition(":")[0].strip().lower() for line in headers}
-    lines = [f"{method} {path} HTTP/1.1"]
-    if "host" not in names:
-        lines.append(f"Host: {parts.netloc or 'localhost'}")
-    return "\r\n".join([*lines, *headers, "", ""]).encode()
-
-
-def _text(snapshot: Snapshot, listener: str, head: RequestHead) -> str:
-    routes = [route for route in snapshot.routes if route.listener == listener]
-    verdicts = explain(routes, head)
-    found = RouteTable(routes).find(head)
-    lines = []
-    if found is None:
-        lines.append("no route: 404 316-ROUTE-NOT-FOUND")
+        _fail(f"{error.status}: no proxy takes this request: {error.detail}")
+    routes = [route for route in snapshot.routes if route.listener == listener.value]
+    explanation = explain(routes, head)
+    if as_json:
+        sys.stdout.write(_json_text(snapshot, head, explanation))
     else:
-        sent = target(head, found.route.rewrite, found.prefix_bytes).decode("latin-1")
-        lines += _winner(snapshot, found.route, f"{head.method} {sent}")
-        verdicts = verdicts[1:]
-    lines += [f"not {v.route.name}: {v.reason}" for v in verdicts[:_LOSERS]]
-    return "\n".join(lines) + "\n"
+        _print(_rows(snapshot, head, explanation))
+    sys.exit(explanation.winner is None)
 
 
-def _winner(snapshot: Snapshot, route: Route, sent: str) -> list[str]:
-    timeouts, retry, breaker = route.timeouts, route.retry, route.breaker
-    endpoints = ", ".join(map(str, snapshot.upstreams[route.upstream].endpoints))
-    on = ", ".join(sorted(condition.value for condition in retry.on)) or "nothing"
-    opens = (
-        "off"
-        if breaker is None
-        else f"opens at {breaker.failure_ratio:.0%} of {breaker.min_requests} "
-        f"or more in {breaker.window_s:g} s, for {breaker.open_s:g} s"
-    )
+def raw_request(method: str, url: str, fields: list[str]) -> bytes:
+    """Return the head of the request that a client makes of these words."""
+    for field in fields:
+        if _FIELD.fullmatch(field) is None:
+            _fail(f"-H {field!r}: expected 'name: value'", code=2)
+    match = None if url == "*" else _URL.match(url)
+    authority, rest = ("", "*") if match is None else match.groups()
+    host = authority.rpartition("@")[2] or "localhost"
+    if rest[:1] not in ("/", "*"):
+        rest = f"/{rest}"
+    lines = [f"{method} {quote(rest, safe=string.punctuation)} HTTP/1.1"]
+    if not any(field.lower().startswith("host:") for field in fields):
+        lines.append(f"Host: {host}")
+    return "\r\n".join([*lines, *fields, "", ""]).encode()
+
+
+# What is told.
+
+
+def _rows(snapshot: Snapshot, head: RequestHead, explanation: Explanation) -> _Rows:
+    found = explanation.winner
+    rows = [("", _NO_ROUTE)] if found is None else _winner_rows(snapshot, found, head)
+    rows += [
+        ("", f"not {loser.way.route.name}{_line(loser)}: {'; '.join(loser.reasons)}")
+        for loser in explanation.losers[:_LOSERS]
+    ]
+    return rows
+
+
+def _winner_rows(snapshot: Snapshot, found: Found, head: RequestHead) -> _Rows:
+    route = found.route
+    upstream = snapshot.upstreams[route.upstream]
+    first, *others = [*sent_on(found, head), _PER_ATTEMPT]
     return [
-        f"route     {route.name} ({snapshot.source}:{route.line})",
-        f"sent on   {sent} to {route.upstream}: {endpoints}",
-        f"timeouts  request {_s(timeouts.request_s)}, "
-        f"per try {_s(timeouts.per_try_s)}, "
-        f"connect {_s(timeouts.connect_s)}, idle {_s(timeouts.stream_idle_s)}",
-        f"retry     {retry.preset}: at most {retry.max_retries}, on {on}",
-        f"breaker   {opens}",
+        ("route", f"{route.name} ({snapshot.source}:{route.line})"),
+        ("matches", _matches(found)),
+        ("upstream", f"{route.upstream}: {', '.join(map(str, upstream.endpoints))}"),
+        ("sent on", first),
+        *(("", f"{'':10}{line}") for line in others),
+        ("timeouts", _timeouts(route.timeouts)),
+        ("retry", _retry(route.retry, upstream)),
+        ("breaker", _breaker(route.breaker)),
     ]
 
 
+def sent_on(found: Found, head: RequestHead) -> list[str]:
+    """Return request line and fields as a trusted client's request goes on."""
+    rewrite = found.route.rewrite
+    request_id = head.named.get(b"x-request-id", b"(new)")
+    hop = Hop(b"1.1 (this sidecar)", b"(client)", b"http", True, request_id)
+    path = target(head, rewrite, found.prefix_bytes)
+    line = b"%b %b HTTP/1.1\r\n" % (head.method.encode(), path)
+    section = request_section(head, hop, rewrite.host, found.route.request_edits)
+    return (line + section).decode("latin-1").splitlines()
+
+
+def _line(loser: Loser) -> str:
+    line = loser.way.route.line
+    return f" (line {line})" if line else ""
+
+
+def _matches(found: Found) -> str:
+    host = "" if found.host == "*" else f"host {found.host}, "
+    return host + describe(found.match)
+
+
+def describe(match: Match) -> str:
+    """Return the conditions of a match in a line."""
+    parts = [f"path {match.path.kind} {match.path.value}"]
+    if match.method is not None:
+        parts.append(f"method {match.method}")
+    for what, conditions in (("header", match.headers), ("query", match.query)):
+        parts += [
+            f"{what} {c.name} {'~' if c.is_regex else '='} {c.value}"
+            for c in conditions
+        ]
+    return ", ".join(parts)
+
+
+def _timeouts(timeouts: Timeouts) -> str:
+    limits = asdict(timeouts).items()
+    return ", ".join(
+        f"{name.removesuffix('_s').replace('_', ' ')} {_s(seconds)}"
+        for name, seconds in limits
+        if seconds is not None or name == "request_s"
+    )
+
+
+def _retry(retry: RetryRules, upstream: Upstream) -> str:
+    if retry.preset == "off" or not retry.max_retries:
+        return "off"
+    on = sorted(condition.value for condition in retry.on)
+    on += [str(code) for code in sorted(retry.codes)]
+    on += sorted(retry.fault_codes)
+    backoff, budget = retry.backoff, upstream.budget
+    return (
+        f"{retry.preset}: at most {retry.max_retries}, on {', '.join(on) or 'nothing'}"
+        f"; after up to {_s(backoff.base_s)}, doubling to {_s(backoff.max_s)}"
+        f"; within {budget.ratio:.0%} of the requests to {upstream.name}"
+    )
+
+
+def _breaker(breaker: BreakerLimits | None) -> str:
+    if breaker is None:
+        return "off"
+    slow = (
+        ""
+        if breaker.slow_call_s is None
+        else f", or {breaker.slow_ratio:.0%} slower than {_s(breaker.slow_call_s)}"
+    )
+    in_a_row = (
+        f", or after {breaker.consecutive_failures} failed connections in a row"
+        if breaker.consecutive_failures
+        else ""
+    )
+    return (
+        f"opens at {breaker.failure_ratio:.0%} failures{slow} of {breaker.min_requests}"
+        f" or more in {_s(breaker.window_s)}{in_a_row}; "
+        f"for {_s(breaker.open_s)}, doubling to {_s(breaker.open_max_s)}"
+    )
+
+
 def _s(seconds: float | None) -> str:
-    return "none" if seconds is None else f"{seconds:g} s"
+    if seconds is None:
+        return "off"
+    return f"{seconds * 1000:g} ms" if 0 < seconds < 1 else f"{seconds:g} s"
 
 
-def _fail(message: str) -> NoReturn:
+# How it is told.
+
+
+def _print(rows: _Rows) -> None:
+    """Print for people; in colours where a terminal shows them."""
+    lines = [f"{label:<10}{text}" if label else text for label, text in rows]
+    if not sys.stdout.isatty():
+        sys.stdout.write("\n".join(lines) + "\n")
+        return
+    from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
+    from rich.text import Text  # noqa: PLC0415 - only a terminal needs it
+
+    console = Console(highlight=False)
+    for (label, _), line in zip(rows, lines, strict=True):
+        text = Text(line)
+        text.stylize("bold cyan", 0, len(label))
+        if line.startswith(("not ", _NO_ROUTE)):
+            text.stylize("yellow")
+        console.print(text, soft_wrap=True)
+
+
+def _json_text(snapshot: Snapshot, head: RequestHead, explanation: Explanation) -> str:
+    found = explanation.winner
+    data: dict[str, Any] = {
+        "request": {
+            "method": head.method,
+            "host": head.host,
+            "path": head.path,
+            "query": head.query,
+        },
+        "route": None if found is None else _route_data(snapshot, found, head),
+        "fault": "316-ROUTE-NOT-FOUND" if found is None else None,
+        "losers": [
+            {
+                "route": loser.way.route.name,
+                "line": loser.way.route.line,
+                "lost_at": loser.stage.name.lower(),
+                "reasons": loser.reasons,
+            }
+            for loser in explanation.losers
+        ],
+    }
+    return json.dumps(data, indent=2, default=_plain) + "\n"
+
+
+def _route_data(snapshot: Snapshot, found: Found, head: RequestHead) -> dict[str, Any]:
+    route: Route = found.route
+    upstream = snapshot.upstreams[route.upstream]
+    return {
+        "name": route.name,
+        "file": snapshot.source,
+        "line": route.line,
+        "host": found.host,
+        "match": asdict(found.match),
+        "template": found.template,
+        "upstream": {"name": upstream.name, "endpoints": upstream.endpoints},
+        "sent_on": sent_on(found, head),
+        "timeouts": asdict(route.timeouts),
+        "retry": asdict(route.retry),
+        "retry_budget": asdict(upstream.budget),
+        "circuit_breaker": None if route.breaker is None else asdict(route.breaker),
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON has for what it has not."""
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    if isinstance(value, frozenset):
+        return sorted(map(_plain, value))
+    if isinstance(value, Enum):
+        return value.value
+    return value if isinstance(value, int) else str(value)
+
+
+def _fail(message: str, code: int = 1) -> NoReturn:
     sys.stderr.write(message + "\n")
-    sys.exit(1)
+    sys.exit(code)

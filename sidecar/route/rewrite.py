@@ -18,6 +18,8 @@ def target(head: RequestHead, rewrite: Rewrite, prefix_bytes: int) -> bytes:
         prefix_bytes: How much of the path the prefix that matched covers.
     """
     path = head.path
+    if path == b"*":
+        return path  # It asks about the server, not a path (RFC 9110, 9.3.7).
     if rewrite.full_path is not None:
         path = rewrite.full_path
     elif rewrite.prefix is not None:
@@ -25,6 +27,6 @@ def target(head: RequestHead, rewrite: Rewrite, prefix_bytes: int) -> bytes:
         base = rewrite.prefix.rstrip(b"/")
         path = base + (rest if rest.startswith(b"/") else b"/" + rest if rest else b"")
         path = path or b"/"
-    elif head.target.startswith((b"/", b"*")):
+    elif head.target.startswith(b"/"):
         return head.target
     return path if head.query is None else b"%b?%b" % (path, head.query)
