@@ -13,6 +13,10 @@ from sidecar.settings.problem import SettingsError
 
 def command(
     file: Annotated[str, typer.Argument(help="Configuration file (YAML).")],
+    *,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="A warning is an error, too.")
+    ] = False,
 ) -> None:
     """Tell every error with its place; exit 1 if there is one.
 
@@ -21,14 +25,19 @@ def command(
     try:
         loaded = load_file(file)
     except SettingsError as error:
-        sys.stderr.write(f"{error}\n")
-        count = len(error.problems)
-        sys.stderr.write(f"{file}: {count} error{'s' if count > 1 else ''}\n")
+        sys.stderr.write(f"{error}\n{file}: {_count(len(error.problems), 'error')}\n")
         sys.exit(1)
     for warning in loaded.warnings:
         sys.stderr.write(f"warning: {warning}\n")
+    if strict and loaded.warnings:
+        sys.stderr.write(f"{file}: {_count(len(loaded.warnings), 'warning')}\n")
+        sys.exit(1)
     snapshot = loaded.snapshot
     sys.stdout.write(
-        f"{file}: good: {len(snapshot.routes)} routes, "
-        f"{len(snapshot.upstreams)} upstreams, version {snapshot.version}\n"
+        f"{file}: good: {_count(len(snapshot.routes), 'route')}, "
+        f"{_count(len(snapshot.upstreams), 'upstream')}, version {snapshot.version}\n"
     )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

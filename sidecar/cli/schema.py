@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
-from sidecar.settings.models import FileSettings
-
-
-def schema_text() -> str:
-    """Return the schema as it stands in config/schema.json."""
-    schema = FileSettings.model_json_schema()
-    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    return json.dumps(schema, indent=2, sort_keys=True, default=str) + "\n"
+from sidecar.settings.schema import schema_text
 
 
 def command() -> None:

@@ -1,60 +1,61 @@
-"""From checked settings to the snapshot, with every default filled in."""
+"""From checked settings to the snapshot, with every default filled in.
+
+What a route says key by key stands above `defaults`, and that above what is
+built in; so a route that sets one key of `retry` keeps the others. Only a
+route that names a `preset` leaves the conditions of `defaults.retry` behind.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import ipaddress
 import json
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from sidecar.policy.backoff import Backoff
 from sidecar.policy.breaker import BreakerLimits
 from sidecar.policy.budget import BudgetLimits
-from sidecar.policy.retry import IDEMPOTENT, PRESETS, Condition, RetryRules
+from sidecar.policy.retry import IDEMPOTENT, PRESETS, RetryRules
+from sidecar.settings import models
 from sidecar.settings import snapshot as compiled
+from sidecar.settings.base import Settings
+from sidecar.settings.filters import fold
 
 if TYPE_CHECKING:
-    from sidecar.settings import models
-    from sidecar.settings.problem import Problem
+    from collections.abc import Iterator
+
     from sidecar.settings.source import Source
+
+S = TypeVar("S", bound=Settings)
 
 _LOCAL_IDLE_S = 4.0  # Below the 5 s after which many application servers close.
 _PEER_IDLE_S = 45.0
 _LOCAL_CONNECT_S = 1.0
 _EXTERNAL_CONNECT_S = 5.0
 _CLUSTER_SUFFIXES = (".svc", ".local", ".internal", ".cluster")
+_CONDITIONS = ("on", "codes", "fault_codes")
 
 
 def compile_settings(
     settings: models.FileSettings, source: Source
 ) -> compiled.Snapshot:
     """Return the snapshot of settings that `find_problems` found none in."""
-    upstreams = {
-        name: _upstream(name, upstream) for name, upstream in settings.upstreams.items()
-    }
-    listeners = [_listener("inbound", settings.inbound)]
-    if settings.outbound is not None:
-        listeners.append(_listener("outbound", settings.outbound))
-    telemetry, limits = settings.telemetry, settings.limits
+    telemetry = settings.telemetry
     return compiled.Snapshot(
         service=settings.service,
         version=_version(settings),
-        listeners=tuple(listeners),
+        listeners=tuple(_listeners(settings)),
         admin=(settings.admin.listen.host, settings.admin.listen.port),
         health=(settings.health.listen.host, settings.health.listen.port),
-        limits=compiled.Limits(
-            limits.request_line,
-            limits.headers,
-            limits.header_count,
-            limits.connections,
-            limits.connections_per_client,
-            limits.requests_per_connection,
-            limits.request_headers,
-            limits.keep_alive,
-            limits.buffer,
+        limits=_limits(settings.limits),
+        routes=tuple(
+            _route(settings, route, source.places.get(("routes", index), (0, 0))[0])
+            for index, route in enumerate(settings.routes)
         ),
-        routes=tuple(_route(settings, i, source) for i in range(len(settings.routes))),
-        upstreams=upstreams,
+        upstreams={
+            name: _upstream(name, upstream)
+            for name, upstream in settings.upstreams.items()
+        },
         trusted_peers=tuple(ipaddress.ip_network(n) for n in settings.trusted_peers),
         status_profile=settings.faults.status_profile,
         expose=settings.faults.expose,
@@ -69,82 +70,87 @@ def compile_settings(
     )
 
 
-def find_problems(settings: models.FileSettings, source: Source) -> list[Problem]:
-    """Return what no single model can see: names that do not meet, nested limits."""
-    problems = []
-    seen: dict[str, int] = {}
-    for index, route in enumerate(settings.routes):
-        at = ("routes", index)
-        if route.upstream not in settings.upstreams:
-            hint = _nearest(route.upstream, list(settings.upstreams))
-            message = f"there is no upstream {route.upstream!r}"
-            problems.append(source.problem((*at, "upstream"), message, hint))
-        if route.name in seen:
-            message = f"{route.name!r} is the name of routes[{seen[route.name]}], too"
-            problems.append(source.problem((*at, "name"), message))
-        seen.setdefault(route.name, index)
-        problems += _route_problems(settings, route, at, source)
-    return problems
+def effective_timeouts(
+    settings: models.FileSettings, route: models.RouteSettings
+) -> compiled.Timeouts:
+    """Return the limits of time that hold for a route."""
+    given: dict[str, Any] = settings.defaults.timeouts.model_dump(exclude_none=True)
+    given |= route.timeouts.model_dump(exclude_none=True)
+    upstream = settings.upstreams.get(route.upstream)
+    hosts = [a.host for a in upstream.endpoints] if upstream else []
+    is_near = all(_is_in_cluster(host) for host in hosts)
+    connect_s = _LOCAL_CONNECT_S if is_near else _EXTERNAL_CONNECT_S
+    return compiled.Timeouts(
+        request_s=_limit_s(given.get("request", 15.0)),
+        per_try_s=_limit_s(given.get("per_try")),
+        per_try_idle_s=_limit_s(given.get("per_try_idle")),
+        connect_s=given.get("connect", connect_s),
+        dns_s=given.get("dns", 2.0),
+        stream_idle_s=given.get("stream_idle", 300.0),
+        tunnel_idle_s=given.get("tunnel_idle", 3600.0),
+        request_body_idle_s=given.get("request_body_idle", 60.0),
+        downstream_write_s=given.get("downstream_write", 60.0),
+    )
 
 
-def find_warnings(snapshot: compiled.Snapshot, source: Source) -> list[Problem]:
-    """Return what is allowed but hardly meant."""
-    warnings = []
-    for index, route in enumerate(snapshot.routes):
-        timeout_retried = Condition.PER_TRY_TIMEOUT in route.retry.on
-        if timeout_retried and route.timeouts.per_try_s is None:
-            message = "retries after a per-try timeout, but has none"
-            at = ("routes", index)
-            warnings.append(source.problem(at, message, "set timeouts.per_try"))
-    return warnings
+def effective_retry(
+    settings: models.FileSettings, route: models.RouteSettings
+) -> models.RetrySettings:
+    """Return the retry settings that hold for a route."""
+    base, over = settings.defaults.retry, route.retry
+    if over is not None and "preset" in over.model_fields_set:
+        base = base.model_copy(update=dict.fromkeys(_CONDITIONS, ()))
+    return _merged(base, over)
 
 
-def _route_problems(
-    settings: models.FileSettings,
-    route: models.RouteSettings,
-    at: tuple[str | int, ...],
-    source: Source,
-) -> list[Problem]:
-    problems = []
-    timeouts = _timeouts(settings, route)
-    request_s, per_try_s = timeouts.request_s, timeouts.per_try_s
-    if per_try_s is not None and request_s is not None and per_try_s > request_s:
-        message = f"per_try ({per_try_s:g} s) is over request ({request_s:g} s)"
-        problems.append(source.problem((*at, "timeouts", "per_try"), message))
-    for number, match in enumerate(route.matches):
-        here = (*at, "matches", number)
-        if match.path.type == "RegularExpression":
-            problems += _pattern_problems(match.path.value, (*here, "path"), source)
-        elif not match.path.value.startswith("/"):
-            message = f"{match.path.value!r} does not start with /"
-            problems.append(source.problem((*here, "path", "value"), message))
-        for kind in ("headers", "query"):
-            for place, condition in enumerate(getattr(match, kind)):
-                if condition.type == "RegularExpression":
-                    where = (*here, kind, place)
-                    problems += _pattern_problems(condition.value, where, source)
-    return problems
+def effective_breaker(
+    settings: models.FileSettings, route: models.RouteSettings
+) -> models.BreakerSettings | Literal["off"]:
+    """Return the breaker settings that hold for a route."""
+    base, over = settings.defaults.circuit_breaker, route.circuit_breaker
+    if over is None:
+        return base
+    if over == "off" or base == "off":
+        return over
+    return _merged(base, over)
 
 
-def _pattern_problems(
-    pattern: str, at: tuple[str | int, ...], source: Source
-) -> list[Problem]:
-    from sidecar.route.conditions import compile_pattern  # noqa: PLC0415 - RE2 is heavy
+def _merged(base: S, over: S | None) -> S:
+    """Return `base` with the keys that are written in `over`."""
+    if over is None:
+        return base
+    update: dict[str, Any] = {}
+    for name in over.model_fields_set:
+        value, below = getattr(over, name), getattr(base, name)
+        is_nested = isinstance(value, Settings) and isinstance(below, Settings)
+        update[name] = _merged(below, value) if is_nested else value
+    return base.model_copy(update=update)
 
-    try:
-        compile_pattern(pattern)
-    except Exception as error:  # noqa: BLE001 - RE2 has one error, under two names
-        reason = error.args[0] if error.args else "malformed"
-        if isinstance(reason, bytes):
-            reason = reason.decode()
-        message = f"RE2 refuses the pattern {pattern!r}: {reason}"
-        return [source.problem((*at, "value"), message)]
-    return []
+
+def _listeners(settings: models.FileSettings) -> Iterator[compiled.Listener]:
+    inbound, outbound = settings.inbound.listen, settings.outbound
+    yield compiled.Listener("inbound", inbound.host, inbound.port)
+    if outbound is not None:
+        yield compiled.Listener("outbound", outbound.listen.host, outbound.listen.port)
+
+
+def _limits(limits: models.LimitSettings) -> compiled.Limits:
+    return compiled.Limits(
+        request_line_bytes=limits.request_line,
+        header_bytes=limits.headers,
+        header_count=limits.header_count,
+        connections=limits.connections,
+        connections_per_client=limits.connections_per_client,
+        requests_per_connection=limits.requests_per_connection,
+        request_headers_s=limits.request_headers,
+        keep_alive_s=limits.keep_alive,
+        buffer_bytes=limits.buffer,
+    )
 
 
 def _upstream(name: str, upstream: models.UpstreamSettings) -> compiled.Upstream:
     pool, budget = upstream.pool, upstream.retry_budget
-    is_local = all(_is_loopback(address.host) for address in upstream.endpoints)
+    is_local = all(is_loopback(address.host) for address in upstream.endpoints)
     idle_s = _LOCAL_IDLE_S if is_local else _PEER_IDLE_S
     return compiled.Upstream(
         name=name,
@@ -164,52 +170,29 @@ def _upstream(name: str, upstream: models.UpstreamSettings) -> compiled.Upstream
     )
 
 
-def _route(settings: models.FileSettings, index: int, source: Source) -> compiled.Route:
-    route = settings.routes[index]
-    retry = route.retry or settings.defaults.retry
-    breaker = route.circuit_breaker or settings.defaults.circuit_breaker
-    timeouts = _timeouts(settings, route)
-    rewrite = route.rewrite
+def _route(
+    settings: models.FileSettings, route: models.RouteSettings, line: int
+) -> compiled.Route:
+    timeouts = effective_timeouts(settings, route)
+    folded = fold(route)
+    rewrite = folded.rewrite
     return compiled.Route(
         name=route.name,
         listener=route.listener,
         hosts=tuple(host.lower() for host in route.hosts),
-        matches=tuple(_match(match) for match in route.matches),
+        matches=tuple(map(_match, route.matches or (models.MatchSettings(),))),
         priority=route.priority,
         upstream=route.upstream,
         timeouts=timeouts,
-        retry=_retry(retry),
-        breaker=_breaker(breaker, timeouts),
+        retry=_retry(effective_retry(settings, route)),
+        breaker=_breaker(effective_breaker(settings, route), timeouts),
         rewrite=compiled.Rewrite(
             _encoded(rewrite.prefix), _encoded(rewrite.path), _encoded(rewrite.host)
         ),
-        request_edits=_edits(route.request_headers),
-        response_edits=_edits(route.response_headers),
+        request_edits=_edits(folded.request_headers),
+        response_edits=_edits(folded.response_headers),
         body_max_bytes=route.body_max,
-        line=source.places.get(("routes", index), (0, 0))[0],
-    )
-
-
-def _timeouts(
-    settings: models.FileSettings, route: models.RouteSettings
-) -> compiled.Timeouts:
-    given = settings.defaults.timeouts.model_dump(exclude_none=True)
-    given |= route.timeouts.model_dump(exclude_none=True)
-    request_s = given.get("request", 15.0)
-    upstream = settings.upstreams.get(route.upstream)
-    hosts = [a.host for a in upstream.endpoints] if upstream else []
-    is_near = all(_is_in_cluster(host) for host in hosts)
-    connect_s = _LOCAL_CONNECT_S if is_near else _EXTERNAL_CONNECT_S
-    return compiled.Timeouts(
-        request_s=None if request_s == "off" else request_s,
-        per_try_s=given.get("per_try"),
-        per_try_idle_s=given.get("per_try_idle"),
-        connect_s=given.get("connect", connect_s),
-        dns_s=given.get("dns", 2.0),
-        stream_idle_s=given.get("stream_idle", 300.0),
-        tunnel_idle_s=given.get("tunnel_idle", 3600.0),
-        request_body_idle_s=given.get("request_body_idle", 60.0),
-        downstream_write_s=given.get("downstream_write", 60.0),
+        line=line,
     )
 
 
@@ -240,7 +223,7 @@ def _breaker(
         min_requests=breaker.min_requests,
         window_s=breaker.window,
         consecutive_failures=breaker.consecutive_failures,
-        slow_call_s=breaker.slow_call,
+        slow_call_s=_limit_s(breaker.slow_call),
         slow_ratio=breaker.slow_ratio,
         open_s=breaker.open,
         open_max_s=breaker.open_max,
@@ -256,33 +239,31 @@ def _match(match: models.MatchSettings) -> compiled.Match:
     return compiled.Match(
         compiled.PathMatch(match.path.type, match.path.value),
         match.method,
-        tuple(_condition(c, lower=True) for c in match.headers),
-        tuple(_condition(c, lower=False) for c in match.query),
+        tuple(_condition(c, c.name.lower()) for c in match.headers),
+        tuple(_condition(c, c.name) for c in match.query),
     )
 
 
-def _condition(
-    condition: models.FieldMatchSettings, *, lower: bool
-) -> compiled.FieldMatch:
-    name = condition.name.lower() if lower else condition.name
+def _condition(condition: models.FieldMatchSettings, name: str) -> compiled.FieldMatch:
     is_regex = condition.type == "RegularExpression"
     return compiled.FieldMatch(name, condition.value, is_regex)
 
 
 def _edits(edits: models.EditSettings) -> compiled.FieldEdits:
     return compiled.FieldEdits(
-        tuple((k.encode(), v.encode()) for k, v in edits.set.items()),
-        tuple((k.encode(), v.encode()) for k, v in edits.add.items()),
+        tuple(_pairs(edits.set)),
+        tuple(_pairs(edits.add)),
         frozenset(name.lower().encode() for name in edits.remove),
     )
 
 
-def _listener(name: str, settings: models.ListenSettings) -> compiled.Listener:
-    return compiled.Listener(name, settings.listen.host, settings.listen.port)
+def _pairs(fields: dict[str, tuple[str, ...]]) -> Iterator[tuple[bytes, bytes]]:
+    for name, values in fields.items():
+        yield from ((name.encode(), value.encode()) for value in values)
 
 
 def _version(settings: models.FileSettings) -> str:
-    text = json.dumps(settings.model_dump(mode="json"), sort_keys=True, default=str)
+    text = json.dumps(settings.model_dump(mode="json"), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -290,7 +271,12 @@ def _encoded(text: str | None) -> bytes | None:
     return None if text is None else text.encode()
 
 
-def _is_loopback(host: str) -> bool:
+def _limit_s(limit: float | Literal["off"] | None) -> float | None:
+    return None if limit == "off" else limit
+
+
+def is_loopback(host: str) -> bool:
+    """Tell an address of this machine, or of this pod."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -298,15 +284,14 @@ def _is_loopback(host: str) -> bool:
 
 
 def _is_in_cluster(host: str) -> bool:
-    """Tell an address of this cluster from one elsewhere, by its look."""
+    """Tell an address of this cluster from one elsewhere, by its look.
+
+    A name is near when it has no dot (a Service of the namespace) or ends as
+    names do that only a private DNS resolves; `name.namespace` alone looks like
+    a public name and is taken for one: the longer limit only costs patience.
+    """
     try:
         return ipaddress.ip_address(host).is_private
     except ValueError:
-        return "." not in host or host.endswith(_CLUSTER_SUFFIXES) or ".svc." in host
-
-
-def _nearest(word: str, known: list[str]) -> str:
-    from rapidfuzz import fuzz, process  # noqa: PLC0415 - only when needed
-
-    best = process.extractOne(word, known, scorer=fuzz.ratio, score_cutoff=60)
-    return f"did you mean {best[0]!r}?" if best else ""
+        name = host.rstrip(".").lower()
+        return "." not in name or name.endswith(_CLUSTER_SUFFIXES) or ".svc." in name

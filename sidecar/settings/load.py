@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AliasChoices, ValidationError
 
-from sidecar.settings.compile import (
-    _nearest,
-    compile_settings,
-    find_problems,
-    find_warnings,
-)
+from sidecar.settings.checks import find_problems, find_warnings
+from sidecar.settings.compile import compile_settings
 from sidecar.settings.models import FileSettings
-from sidecar.settings.problem import Problem, SettingsError
+from sidecar.settings.problem import Problem, SettingsError, nearest, shown
 from sidecar.settings.source import Source, read_file, read_text
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from pydantic_core import ErrorDetails
+
     from sidecar.settings.snapshot import Snapshot
+    from sidecar.settings.source import Path_
 
 _LITERAL_ERRORS = frozenset(("literal_error", "enum"))
+_QUOTED = re.compile(r"'([^']*)'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +64,30 @@ def from_upstream(address: str, **overrides: Any) -> Loaded:
 
 def _load(source: Source) -> Loaded:
     if not isinstance(source.data, dict):
-        raise SettingsError([source.problem((), "is not a mapping of keys to values")])
+        problem = source.problem((), "is not a mapping of keys to values")
+        raise SettingsError([*source.problems, problem])
+    problems = list(source.problems)
     try:
         settings = FileSettings.model_validate(source.data)
     except ValidationError as error:
-        raise SettingsError(_problems(error, source)) from None
-    problems = find_problems(settings, source)
+        problems += _problems(error, source)
+        raise SettingsError(_in_order(problems)) from None
+    problems += find_problems(settings, source)
     if problems:
-        raise SettingsError(problems)
+        raise SettingsError(_in_order(problems))
     snapshot = compile_settings(settings, source)
-    return Loaded(snapshot, find_warnings(snapshot, source), settings)
+    return Loaded(snapshot, find_warnings(settings, snapshot, source), settings)
+
+
+def _in_order(problems: list[Problem]) -> list[Problem]:
+    """Return each problem once, as one reads a file."""
+    unique = dict.fromkeys(problems)
+    return sorted(unique, key=lambda problem: (problem.line, problem.column))
 
 
 def _problems(error: ValidationError, source: Source) -> list[Problem]:
     """Return one problem for each place, though a union may report several."""
-    problems: dict[tuple[str | int, ...], Problem] = {}
+    problems: dict[Path_, Problem] = {}
     details = error.errors(include_url=False)
     for detail in sorted(details, key=_is_of_the_wrong_branch):
         path = _real_path(detail["loc"], source.data)
@@ -85,33 +96,37 @@ def _problems(error: ValidationError, source: Source) -> list[Problem]:
             continue
         if path not in problems:
             problems[path] = _problem(detail, path, source)
-    return sorted(problems.values(), key=lambda p: (p.line, p.column))
+    return list(problems.values())
 
 
-def _is_of_the_wrong_branch(detail: Any) -> bool:
+def _is_of_the_wrong_branch(detail: ErrorDetails) -> bool:
     """Tell whether a union complains for the branch that was not meant."""
     given, is_word = detail["input"], detail["type"] in _LITERAL_ERRORS
     return is_word if isinstance(given, dict) else detail["type"] == "model_type"
 
 
-def _problem(detail: Any, path: tuple[str | int, ...], source: Source) -> Problem:
+def _problem(detail: ErrorDetails, path: Path_, source: Source) -> Problem:
     kind, given = detail["type"], detail["input"]
     if kind == "extra_forbidden":
-        known = _keys_beside(path)
-        return source.problem(
-            path, "is not a known key", _nearest(str(path[-1]), known)
-        )
+        hint = nearest(str(path[-1]), _keys_beside(path))
+        return source.problem(path, "is not a known key", hint)
     if kind == "missing":
         return source.problem(path, "is missing")
-    message = detail["msg"].removeprefix("Value error, ")
+    message = detail["msg"]
+    if kind == "value_error":
+        return source.problem(path, message.removeprefix("Value error, "))
+    hint = ""
     if kind in _LITERAL_ERRORS:
-        return source.problem(path, f"{given!r}: {message[0].lower()}{message[1:]}")
-    if repr(given) not in message and not isinstance(given, dict | list):
-        message = f"{given!r}: {message[0].lower()}{message[1:]}"
-    return source.problem(path, message)
+        hint = nearest(str(given), _QUOTED.findall(message))
+    elif kind == "string_type" and isinstance(given, int | float):
+        hint = f'in quotes it is one: "{given}"'
+    message = message[0].lower() + message[1:]
+    if not isinstance(given, dict | list | tuple):
+        message = f"{shown(given)}: {message}"
+    return source.problem(path, message, hint)
 
 
-def _real_path(loc: tuple[str | int, ...], data: Any) -> tuple[str | int, ...]:
+def _real_path(loc: Path_, data: Any) -> Path_:
     """Drop the parts of a location that name a branch of a union, not a key."""
     path: list[str | int] = []
     for position, part in enumerate(loc):
@@ -126,26 +141,27 @@ def _real_path(loc: tuple[str | int, ...], data: Any) -> tuple[str | int, ...]:
     return tuple(path)
 
 
-def _keys_beside(path: tuple[str | int, ...]) -> list[str]:
+def _keys_beside(path: Path_) -> list[str]:
     """Return the keys that are known where `path` ends."""
-    model: Any = FileSettings
+    from sidecar.settings.schema import model_in  # noqa: PLC0415 - after a mistake
+
+    model: type[BaseModel] = FileSettings
     for part in path[:-1]:
-        if isinstance(part, int):
-            continue
-        field = getattr(model, "model_fields", {}).get(part)
-        if field is None:
-            continue  # A name that the file gives, such as an upstream's.
-        found = _model_in(field.annotation)
-        model = found or model
-    return list(model.model_fields)
+        field = _field(model, part)
+        if field is not None:  # Else a name that the file gives, or an index.
+            model = model_in(field.annotation) or model
+    return [key for name in model.model_fields for key in _names(model, name)]
 
 
-def _model_in(annotation: Any) -> Any:
-    """Return the settings class somewhere inside a type."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for argument in getattr(annotation, "__args__", ()):
-        found = _model_in(argument)
-        if found is not None:
-            return found
+def _field(model: type[BaseModel], key: str | int) -> Any:
+    for name, field in model.model_fields.items():
+        if key in _names(model, name):
+            return field
     return None
+
+
+def _names(model: type[BaseModel], name: str) -> list[str]:
+    """Return a field's name, and the others that a file may use for it."""
+    alias = model.model_fields[name].validation_alias
+    others = alias.choices if isinstance(alias, AliasChoices) else ()
+    return list(dict.fromkeys((name, *map(str, others))))

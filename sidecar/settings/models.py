@@ -1,38 +1,43 @@
 """The YAML as models: every key, its type, its default.
 
-A `None` default of a route means: as in `defaults`, or as the field says.
+A `None` default of a route means: as in `defaults`, or as the field says. What
+one model cannot see (names that do not meet, limits that do not nest) is in
+`checks.py`.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, IPvAnyNetwork
+from pydantic import AliasChoices, Field, IPvAnyNetwork
 
 from sidecar.policy.retry import Condition
+from sidecar.settings.base import (
+    AppCode,
+    FieldName,
+    FieldValues,
+    HostName,
+    HostPattern,
+    Method,
+    Name,
+    Settings,
+    TargetPath,
+)
+from sidecar.settings.filters import FilterSettings
 from sidecar.settings.snapshot import Address
 from sidecar.settings.units import (
     Duration,
+    Endpoint,
     HostPort,
     Positive,
     PositiveDuration,
+    PositiveSize,
     Ratio,
     Size,
+    TimeLimit,
 )
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$")]
-FieldName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
-FieldValue = Annotated[str, Field(pattern=r"^[\t -~]*$")]
-Method = Annotated[str, Field(pattern=r"^[A-Z][A-Z-]*$")]
 Status = Annotated[int, Field(ge=400, le=599)]
-
-
-class Settings(BaseModel):
-    """Base of every model: immutable, and an unknown key is an error."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", populate_by_name=True, arbitrary_types_allowed=True
-    )
 
 
 class ListenSettings(Settings):
@@ -62,31 +67,31 @@ class HealthSettings(ListenSettings):
 class LimitSettings(Settings):
     """Bounds on what a client may send or hold."""
 
-    request_line: Size = 8 * 1024
-    headers: Size = 64 * 1024
+    request_line: PositiveSize = 8 * 1024
+    headers: PositiveSize = 64 * 1024
     header_count: Positive = 100
     connections: Positive = 10_000
     connections_per_client: Positive | None = None
     requests_per_connection: Positive | None = None
-    request_headers: Duration = 10.0
-    keep_alive: Duration = 75.0
-    buffer: Size = 64 * 1024
+    request_headers: PositiveDuration = 10.0
+    keep_alive: PositiveDuration = 75.0
+    buffer: PositiveSize = 64 * 1024
 
 
 class TimeoutSettings(Settings):
     """Limits of time of a route; each may be left to `defaults`."""
 
-    request: Duration | Literal["off"] | None = None
-    per_try: Duration | None = Field(
+    request: TimeLimit | None = None
+    per_try: TimeLimit | None = Field(
         default=None, validation_alias=AliasChoices("per_try", "backendRequest")
     )
-    per_try_idle: Duration | None = None
-    connect: Duration | None = None
-    dns: Duration | None = None
-    stream_idle: Duration | None = None
-    tunnel_idle: Duration | None = None
-    request_body_idle: Duration | None = None
-    downstream_write: Duration | None = None
+    per_try_idle: TimeLimit | None = None
+    connect: PositiveDuration | None = None
+    dns: PositiveDuration | None = None
+    stream_idle: PositiveDuration | None = None
+    tunnel_idle: PositiveDuration | None = None
+    request_body_idle: PositiveDuration | None = None
+    downstream_write: PositiveDuration | None = None
 
 
 class BackoffSettings(Settings):
@@ -104,7 +109,7 @@ class RetrySettings(Settings):
     backoff: BackoffSettings = BackoffSettings()
     on: tuple[Condition, ...] = ()
     codes: tuple[Status, ...] = ()
-    fault_codes: tuple[str, ...] = ()
+    fault_codes: tuple[AppCode, ...] = ()
     methods: tuple[Method, ...] | None = None
     body_buffer: Size = 64 * 1024
     respect_retry_after: bool = True
@@ -119,7 +124,7 @@ class BreakerSettings(Settings):
     min_requests: Positive = 20
     window: PositiveDuration = 10.0
     consecutive_failures: Annotated[int, Field(ge=0)] = 5
-    slow_call: Duration | None = None
+    slow_call: TimeLimit | None = None
     slow_ratio: Ratio = 0.8
     open: PositiveDuration = 5.0
     open_max: PositiveDuration = 60.0
@@ -162,12 +167,12 @@ class TlsSettings(Settings):
 class UpstreamSettings(Settings):
     """A named set of endpoints."""
 
-    endpoints: tuple[HostPort, ...]
+    endpoints: tuple[Endpoint, ...] = Field(json_schema_extra={"minItems": 1})
     pool: PoolSettings = PoolSettings()
     retry_budget: BudgetSettings = BudgetSettings()
     tls: TlsSettings | None = None
     is_peer: bool = False
-    response_headers: Size = 64 * 1024
+    response_headers: PositiveSize = 64 * 1024
 
 
 class PathMatchSettings(Settings):
@@ -178,11 +183,17 @@ class PathMatchSettings(Settings):
 
 
 class FieldMatchSettings(Settings):
-    """A condition on a header field or a query parameter."""
+    """A condition on a query parameter."""
 
-    name: str
+    name: Annotated[str, Field(min_length=1)]
     value: str
     type: Literal["Exact", "RegularExpression"] = "Exact"
+
+
+class HeaderMatchSettings(FieldMatchSettings):
+    """A condition on a header field."""
+
+    name: FieldName
 
 
 class MatchSettings(Settings):
@@ -190,26 +201,27 @@ class MatchSettings(Settings):
 
     path: PathMatchSettings = PathMatchSettings()
     method: Method | None = None
-    headers: tuple[FieldMatchSettings, ...] = ()
+    headers: tuple[HeaderMatchSettings, ...] = ()
     query: tuple[FieldMatchSettings, ...] = Field(
-        default=(), validation_alias=AliasChoices("query", "queryParams")
+        default=(),
+        validation_alias=AliasChoices("query", "queryParams", "query_params"),
     )
 
 
 class EditSettings(Settings):
     """Changes to header fields: remove, then set, then add."""
 
-    set: dict[FieldName, FieldValue] = {}
-    add: dict[FieldName, FieldValue] = {}
+    set: dict[FieldName, FieldValues] = Field(default={})
+    add: dict[FieldName, FieldValues] = Field(default={})
     remove: tuple[FieldName, ...] = ()
 
 
 class RewriteSettings(Settings):
     """Changes to the request target."""
 
-    prefix: str | None = None
-    path: str | None = None
-    host: str | None = None
+    prefix: TargetPath | None = None
+    path: TargetPath | None = None
+    host: HostName | None = None
 
 
 class RouteSettings(Settings):
@@ -217,7 +229,7 @@ class RouteSettings(Settings):
 
     name: Name
     listener: Literal["inbound", "outbound"] = "inbound"
-    hosts: tuple[str, ...] = ()
+    hosts: tuple[HostPattern, ...] = ()
     matches: tuple[MatchSettings, ...] = (MatchSettings(),)
     priority: int = 0
     upstream: str
@@ -227,6 +239,7 @@ class RouteSettings(Settings):
     rewrite: RewriteSettings = RewriteSettings()
     request_headers: EditSettings = EditSettings()
     response_headers: EditSettings = EditSettings()
+    filters: tuple[FilterSettings, ...] = ()
     body_max: Size | None = None
 
 

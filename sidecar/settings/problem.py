@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +34,20 @@ class SettingsError(Exception):
     def __init__(self, problems: list[Problem]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
         self.problems = problems
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return a hint that names what `word` was probably meant to be; may be empty."""
+    from rapidfuzz import fuzz, process  # noqa: PLC0415 - only after a mistake
+
+    best = process.extractOne(word, list(known), scorer=fuzz.ratio, score_cutoff=60)
+    return f"did you mean {best[0]!r}?" if best else ""
+
+
+_SHOWN = 60
+
+
+def shown(value: object) -> str:
+    """Return a value as a message quotes it: in a line, and short."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."

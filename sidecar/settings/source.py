@@ -1,6 +1,8 @@
 """YAML as plain data, and where each part of it stands.
 
-Only what YAML 1.2 calls a boolean is one: `off`, `on` and `no` are words.
+Only what YAML 1.2 calls a boolean is one: `off`, `on` and `no` are words. The
+nodes are composed here, from events, because the composer of the C library
+recurses without a bound: a file of brackets would end the process.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from sidecar.settings.problem import Problem, SettingsError
+from sidecar.settings.problem import Problem, SettingsError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MAX_DEPTH = 32
 _MAX_NODES = 1_000_000  # Aliases can make a small file a huge one.
+_MERGE_HINT = (
+    "an alias can stand for a whole value; `defaults` is for what routes share"
+)
 
 Path_ = tuple[str | int, ...]
 
@@ -31,6 +36,7 @@ class _Loader(_Base):  # type: ignore[misc]  # A class of C, without types.
 
 
 _TAG = "tag:yaml.org,2002:"
+_WORD = _TAG + "str"
 _SCALARS = (
     ("bool", r"true|false|True|False|TRUE|FALSE", "tfTF"),
     ("null", r"~|null|Null|NULL|", "~nN\0"),
@@ -52,6 +58,7 @@ class Source:
     name: str
     data: Any
     places: dict[Path_, tuple[int, int]]
+    problems: tuple[Problem, ...] = ()  # What can be told beside what else is wrong.
 
     def problem(self, path: Path_, message: str, hint: str = "") -> Problem:
         """Return a problem at `path`, or at the nearest thing around it."""
@@ -75,7 +82,9 @@ def read_file(path: str) -> Source:
         raise SettingsError(
             [Problem(path, 0, 0, "", f"cannot be read: {reason}")]
         ) from None
-    except UnicodeDecodeError as error:
+    except ValueError as error:
+        if not isinstance(error, UnicodeDecodeError):  # A NUL in the name.
+            raise SettingsError([Problem(path, 0, 0, "", str(error))]) from None
         message = f"is not UTF-8 at byte {error.start}"
         raise SettingsError([Problem(path, 0, 0, "", message)]) from None
     return read_text(text, path)
@@ -85,27 +94,87 @@ def read_text(text: str, name: str) -> Source:
     """Parse YAML.
 
     Raises:
-        SettingsError: It is not YAML, is empty, or has a key twice.
+        SettingsError: It is not YAML, is empty, or is nested without end.
     """
     try:
-        node = yaml.compose(text, Loader=_Loader)
+        loader = _Loader(text.removeprefix("\ufeff"))
+        node = _Composer(loader, name).document()
     except yaml.YAMLError as error:
         raise SettingsError([_syntax_problem(error, name)]) from None
     if node is None:
         raise SettingsError([Problem(name, 0, 0, "", "is empty")])
-    builder = _Builder(name)
+    builder = _Builder(loader, name)
     data = builder.build(node, ())
-    if builder.problems:
-        raise SettingsError(builder.problems)
-    return Source(name, data, builder.places)
+    return Source(name, data, builder.places, tuple(builder.problems))
+
+
+class _Composer:
+    """Turns events into nodes, as deep as a configuration may be."""
+
+    def __init__(self, loader: Any, name: str) -> None:
+        self._loader = loader
+        self._name = name
+        self._anchors: dict[str, Any] = {}
+
+    def document(self) -> Any:
+        """Return the root of the one document, or None when there is none."""
+        self._loader.get_event()  # Start of the stream.
+        if self._loader.check_event(yaml.StreamEndEvent):
+            return None
+        self._loader.get_event()  # Start of the document.
+        node = self._node(0)
+        self._loader.get_event()  # Its end.
+        if not self._loader.check_event(yaml.StreamEndEvent):
+            mark = self._loader.peek_event().start_mark
+            raise self._refusal(mark, "a second document begins here")
+        return node
+
+    def _node(self, depth: int) -> Any:
+        event = self._loader.get_event()
+        if depth > _MAX_DEPTH:
+            raise self._refusal(event.start_mark, "is nested too deeply")
+        if isinstance(event, yaml.AliasEvent):
+            if event.anchor not in self._anchors:
+                message = f"there is no anchor &{event.anchor}"
+                raise self._refusal(event.start_mark, message)
+            return self._anchors[event.anchor]
+        node = self._begun(event)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = node
+        if isinstance(node, yaml.SequenceNode):
+            while not self._loader.check_event(yaml.SequenceEndEvent):
+                node.value.append(self._node(depth + 1))
+            self._loader.get_event()
+        elif isinstance(node, yaml.MappingNode):
+            while not self._loader.check_event(yaml.MappingEndEvent):
+                node.value.append((self._node(depth + 1), self._node(depth + 1)))
+            self._loader.get_event()
+        return node
+
+    def _begun(self, event: Any) -> Any:
+        """Return the node that `event` begins, without what is inside."""
+        marks = (event.start_mark, event.end_mark)
+        if isinstance(event, yaml.ScalarEvent):
+            tag = event.tag
+            if tag is None or tag == "!":
+                tag = self._loader.resolve(yaml.ScalarNode, event.value, event.implicit)
+            return yaml.ScalarNode(tag, event.value, *marks)
+        is_list = isinstance(event, yaml.SequenceStartEvent)
+        return (yaml.SequenceNode if is_list else yaml.MappingNode)(
+            event.tag, [], *marks
+        )
+
+    def _refusal(self, mark: Any, message: str) -> SettingsError:
+        place = (mark.line + 1, mark.column + 1)
+        return SettingsError([Problem(self._name, *place, "", message)])
 
 
 class _Builder:
     """Turns nodes into data, noting places."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, loader: Any, name: str) -> None:
+        self._loader = loader
         self._name = name
-        self._loader = _Loader("")
         self._count = 0
         self.places: dict[Path_, tuple[int, int]] = {}
         self.problems: list[Problem] = []
@@ -115,36 +184,44 @@ class _Builder:
         self.places.setdefault(path, (mark.line + 1, mark.column + 1))
         self._count += 1
         if len(path) > _MAX_DEPTH or self._count > _MAX_NODES:
-            self._complain(node, path, "is nested too deeply or too large")
+            self._complain(node, (), "is too large, or its aliases go round in a ring")
             raise SettingsError(self.problems)
         if isinstance(node, yaml.SequenceNode):
             return [self.build(n, (*path, i)) for i, n in enumerate(node.value)]
         if isinstance(node, yaml.MappingNode):
             return self._build_mapping(node, path)
+        if node.tag == _WORD:
+            return node.value
         try:
             return self._loader.construct_object(node)
         except (yaml.YAMLError, ValueError):
-            self._complain(node, path, f"{node.value!r} cannot be read")
+            self._complain(node, path, f"{shown(node.value)} cannot be read")
             return None
 
     def _build_mapping(self, node: Any, path: Path_) -> dict[str, Any]:
         data: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            key = str(key_node.value)
+            if not isinstance(key_node, yaml.ScalarNode):
+                self._complain(key_node, path, "has a key that is not a word")
+                continue
+            key = key_node.value
             at = (*path, key)
+            if key == "<<":
+                self._complain(key_node, at, "is no key of YAML 1.2", _MERGE_HINT)
+                continue
             if key in data:
                 first = self.places[at][0]
                 self._complain(key_node, at, f"is there twice (first in line {first})")
+                continue
             mark = key_node.start_mark
             self.places.setdefault(at, (mark.line + 1, mark.column + 1))
             data[key] = self.build(value_node, at)
         return data
 
-    def _complain(self, node: Any, path: Path_, message: str) -> None:
-        mark = node.start_mark
-        self.problems.append(
-            Problem(self._name, mark.line + 1, mark.column + 1, _dotted(path), message)
-        )
+    def _complain(self, node: Any, path: Path_, message: str, hint: str = "") -> None:
+        place = (node.start_mark.line + 1, node.start_mark.column + 1)
+        problem = Problem(self._name, *place, _dotted(path), message, hint)
+        self.problems.append(problem)
 
 
 def _syntax_problem(error: yaml.YAMLError, name: str) -> Problem:

@@ -1,39 +1,73 @@
-"""Durations, sizes, ratios and addresses as people write them."""
+"""Durations, sizes, ratios and addresses as people write them.
+
+Each unit has a parser, and a formatter that writes what the parser reads back:
+`/config` of the admin API and the JSON Schema show values as a file would.
+"""
 
 from __future__ import annotations
 
+import ipaddress
 import re
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
+from pydantic_core import core_schema
 
+from sidecar.settings.problem import shown
 from sidecar.settings.snapshot import Address
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 
 _DURATION = re.compile(r"(?:[0-9]{1,5}(?:h|ms|m|s)){1,4}")
 _DURATION_PART = re.compile(r"([0-9]{1,5})(h|ms|m|s)")
-_UNIT_S = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_UNIT_MS = {"h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
 _SIZE = re.compile(r"([0-9]{1,15})(B|KiB|MiB|GiB)?")
-_UNIT_BYTES = {None: 1, "B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+_UNIT_BYTES = {"GiB": 1024**3, "MiB": 1024**2, "KiB": 1024, "B": 1, None: 1}
 _RATIO = re.compile(r"([0-9]{1,3}(?:\.[0-9]+)?)%")
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):([0-9]{1,5})")
+_NAME = re.compile(
+    r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(?:\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?"
+)
+_DOTTED = re.compile(r"[0-9.]+")
 _MAX_PORT = 65535
+_FORMS = {
+    "duration": "250ms, 2s or 1m30s",
+    "size": "64KiB or 1MiB",
+    "ratio": "20% or 0.2",
+    "address": "127.0.0.1:8080 or [::1]:8080",
+}
 
 
 def parse_duration(value: Any) -> float:
     """Return seconds of a Gateway API duration (GEP-2257): "250ms", "1m30s"."""
     if isinstance(value, str) and _DURATION.fullmatch(value):
         parts = _DURATION_PART.findall(value)
-        return sum(int(number) * _UNIT_S[unit] for number, unit in parts)
-    msg = f"{value!r} is not a duration such as 250ms, 2s or 1m30s"
-    raise ValueError(msg)
+        return sum(int(number) * _UNIT_MS[unit] for number, unit in parts) / 1000
+    raise _malformed(value, "duration", _number_hint(value, "s"))
+
+
+def parse_time_limit(value: Any) -> float | Literal["off"]:
+    """Return seconds, or "off"; "0s" is off, too, as in the Gateway API (GEP-1742)."""
+    return "off" if value == "off" else parse_duration(value) or "off"
+
+
+def parse_positive_duration(value: Any) -> float:
+    """Return seconds of a duration above 0."""
+    seconds = parse_duration(value)
+    if not seconds:
+        msg = "must be over 0s"
+        raise ValueError(msg)
+    return seconds
 
 
 def parse_size(value: Any) -> int:
     """Return bytes of a size: "64KiB", "1MiB", or a plain number."""
-    match = _SIZE.fullmatch(str(value)) if isinstance(value, int | str) else None
-    if match is None or isinstance(value, bool):
-        msg = f"{value!r} is not a size such as 64KiB or 1MiB"
-        raise ValueError(msg)
+    is_text = isinstance(value, int | str) and not isinstance(value, bool)
+    match = _SIZE.fullmatch(str(value)) if is_text else None
+    if match is None:
+        raise _malformed(value, "size")
     return int(match[1]) * _UNIT_BYTES[match[2]]
 
 
@@ -45,40 +79,158 @@ def parse_ratio(value: Any) -> float:
     elif isinstance(value, int | float) and not isinstance(value, bool):
         ratio = float(value)
     if not 0 <= ratio <= 1:
-        msg = f"{value!r} is not a ratio such as 20% or 0.2"
-        raise ValueError(msg)
+        raise _malformed(value, "ratio")
     return ratio
 
 
 def parse_address(value: Any) -> Address:
     """Return host and port of "127.0.0.1:8080", "[::1]:8080" or "app:8080"."""
     match = _ADDRESS.fullmatch(value) if isinstance(value, str) else None
-    if match is None or int(match[3]) > _MAX_PORT:
-        msg = f"{value!r} is not an address such as 127.0.0.1:8080 or [::1]:8080"
-        raise ValueError(msg)
+    if match is None or int(match[3]) > _MAX_PORT or not _is_host(match[1], match[2]):
+        raise _malformed(value, "address")
     return Address(match[1] or match[2], int(match[3]))
 
 
-def _text(pattern: str, example: str) -> WithJsonSchema:
-    schema = {"type": "string", "pattern": f"^{pattern}$", "examples": [example]}
-    return WithJsonSchema(schema)
+def parse_endpoint(value: Any) -> Address:
+    """Return an address to connect to; its port cannot be 0."""
+    address = parse_address(value)
+    if address.port == 0:
+        msg = f"{shown(value)} has port 0, where nothing can listen"
+        raise ValueError(msg)
+    return address
 
+
+def format_duration(seconds: float | str) -> str:
+    """Return a duration that `parse_duration` reads as `seconds`, to the ms."""
+    if isinstance(seconds, str):
+        return seconds  # "off".
+    left_ms, text = round(seconds * 1000), ""
+    for unit, size_ms in _UNIT_MS.items():
+        count, left_ms = divmod(left_ms, size_ms)
+        text += f"{count}{unit}" if count else ""
+    return text or "0s"
+
+
+def format_size(size: int) -> str:
+    """Return a size that `parse_size` reads as `size`."""
+    for unit, unit_bytes in _UNIT_BYTES.items():
+        if unit and size % unit_bytes == 0 and size:
+            return f"{size // unit_bytes}{unit}"
+    return "0B"
+
+
+def _is_host(ipv6: str | None, name: str | None) -> bool:
+    """Tell an address or a host name from what only looks like one."""
+    text = ipv6 or name or ""
+    if ipv6 is None and not _DOTTED.fullmatch(text):
+        return _NAME.fullmatch(text) is not None
+    try:
+        return ipaddress.ip_address(text).version == (4 if ipv6 is None else 6)
+    except ValueError:
+        return False
+
+
+def _malformed(value: Any, unit: str, hint: str = "") -> ValueError:
+    article = "an" if unit[0] in "aeiou" else "a"
+    return ValueError(
+        f"{shown(value)} is not {article} {unit} such as {_FORMS[unit]}{hint}"
+    )
+
+
+def _number_hint(value: Any, unit: str) -> str:
+    """Return what a bare number lacks."""
+    is_whole = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return f": its unit is missing, as in {value}{unit}" if is_whole else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Metadata of a `str`: the form it has, and what to call that form."""
+
+    pattern: str
+    what: str
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        """Check after the type is known to be right."""
+        pattern = re.compile(self.pattern)
+
+        def check(text: str) -> str:
+            if pattern.fullmatch(text) is None:
+                msg = f"{shown(text)} is not {self.what}"
+                raise ValueError(msg)
+            return text
+
+        return core_schema.no_info_after_validator_function(check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Let editors check it, too."""
+        return {**handler(schema), "pattern": f"^(?:{self.pattern})$"}
+
+
+def _text(pattern: str, example: str, **more: Any) -> WithJsonSchema:
+    schema = {"type": "string", "pattern": f"^(?:{pattern})$", "examples": [example]}
+    return WithJsonSchema(schema | more)
+
+
+_SHOW_DURATION = PlainSerializer(format_duration, when_used="json")
+_SHOW_SIZE = PlainSerializer(format_size, when_used="json")
+_SHOW_ADDRESS = PlainSerializer(str, when_used="json")
+_SIZE_SCHEMA = WithJsonSchema(
+    {
+        "anyOf": [
+            {"type": "string", "pattern": f"^(?:{_SIZE.pattern})$"},
+            {"type": "integer", "minimum": 0},
+        ],
+        "examples": ["64KiB"],
+    }
+)
+_RATIO_SCHEMA = WithJsonSchema(
+    {
+        "anyOf": [
+            {"type": "string", "pattern": f"^(?:{_RATIO.pattern})$"},
+            {"type": "number", "minimum": 0, "maximum": 1},
+        ],
+        "examples": ["20%", 0.2],
+    }
+)
 
 Duration = Annotated[
-    float, BeforeValidator(parse_duration), _text(_DURATION.pattern, "1m30s")
-]
-PositiveDuration = Annotated[Duration, Field(gt=0)]
-Size = Annotated[
-    int,
-    BeforeValidator(parse_size),
-    WithJsonSchema({"type": ["string", "integer"], "examples": ["64KiB"]}),
-]
-Ratio = Annotated[
     float,
-    BeforeValidator(parse_ratio),
-    WithJsonSchema({"type": ["string", "number"], "examples": ["20%", 0.2]}),
+    BeforeValidator(parse_duration),
+    _SHOW_DURATION,
+    _text(_DURATION.pattern, "1m30s"),
 ]
+PositiveDuration = Annotated[
+    float,
+    BeforeValidator(parse_positive_duration),
+    _SHOW_DURATION,
+    _text(_DURATION.pattern, "1m30s"),
+]
+TimeLimit = Annotated[
+    float | Literal["off"],
+    BeforeValidator(parse_time_limit),
+    _SHOW_DURATION,
+    _text(f"off|{_DURATION.pattern}", "1m30s"),
+]
+Size = Annotated[int, BeforeValidator(parse_size), _SHOW_SIZE, _SIZE_SCHEMA]
+PositiveSize = Annotated[
+    int, BeforeValidator(parse_size), Field(ge=1), _SHOW_SIZE, _SIZE_SCHEMA
+]
+Ratio = Annotated[float, BeforeValidator(parse_ratio), _RATIO_SCHEMA]
 HostPort = Annotated[
-    Address, BeforeValidator(parse_address), _text(_ADDRESS.pattern, "127.0.0.1:8080")
+    Address,
+    BeforeValidator(parse_address),
+    _SHOW_ADDRESS,
+    _text(_ADDRESS.pattern, "127.0.0.1:8080"),
+]
+Endpoint = Annotated[
+    Address,
+    BeforeValidator(parse_endpoint),
+    _SHOW_ADDRESS,
+    _text(_ADDRESS.pattern, "127.0.0.1:8080"),
 ]
 Positive = Annotated[int, Field(ge=1)]

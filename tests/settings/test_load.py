@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.cli.schema import schema_text
 from sidecar.settings.load import from_upstream, load_file, load_text
 from sidecar.settings.problem import SettingsError
+from sidecar.settings.schema import schema_text
 
 ROOT = Path(__file__).parents[2]
 GOOD = """\

@@ -1,0 +1,293 @@
+"""What no single model can see: names that do not meet, limits that do not nest.
+
+A problem makes a file unusable; a warning is allowed, but hardly meant.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from sidecar.policy.retry import Condition
+from sidecar.settings.compile import (
+    effective_breaker,
+    effective_retry,
+    effective_timeouts,
+    is_loopback,
+)
+from sidecar.settings.filters import find_mistakes, fold
+from sidecar.settings.problem import Problem, nearest, shown
+from sidecar.settings.reach import find_unreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sidecar.settings import models
+    from sidecar.settings.snapshot import Address, Snapshot
+    from sidecar.settings.source import Path_, Source
+
+# Fields that the proxy writes itself, or that mean one connection only: a change
+# to them would break the framing of a message, or be overwritten without a word.
+_NOT_EDITED = frozenset(
+    (
+        "connection",
+        "content-length",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "transfer-encoding",
+        "upgrade",
+    )
+)
+_NOT_EDITED_IN_REQUESTS = _NOT_EDITED | {
+    "host",
+    "traceparent",
+    "tracestate",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-request-id",
+}
+
+
+def find_problems(settings: models.FileSettings, source: Source) -> list[Problem]:
+    """Return what makes the settings unusable, in no order."""
+    problems = [
+        *_listen_problems(settings, source),
+        *_upstream_problems(settings, source),
+    ]
+    seen: dict[str, int] = {}
+    for index, route in enumerate(settings.routes):
+        at = ("routes", index)
+        if route.upstream not in settings.upstreams:
+            hint = nearest(route.upstream, settings.upstreams)
+            message = f"there is no upstream {route.upstream!r}"
+            problems.append(source.problem((*at, "upstream"), message, hint))
+        if route.name in seen:
+            message = f"{route.name!r} is the name of routes[{seen[route.name]}], too"
+            problems.append(source.problem((*at, "name"), message))
+        seen.setdefault(route.name, index)
+        problems += _nesting_problems(settings, route, at, source)
+        problems += _match_problems(route, at, source)
+        problems += _change_problems(route, at, source)
+    return problems
+
+
+def find_warnings(
+    settings: models.FileSettings, snapshot: Snapshot, source: Source
+) -> list[Problem]:
+    """Return what is allowed, but hardly meant."""
+    warnings = [
+        *_listener_warnings(settings, source),
+        *_policy_warnings(snapshot, source),
+        *_loop_warnings(settings, source),
+    ]
+    for index, cause in find_unreachable(snapshot.routes):
+        message = f"is never reached: {snapshot.routes[cause].name!r} takes it all"
+        warnings.append(source.problem(("routes", index), message))
+    used = {route.upstream for route in snapshot.routes}
+    for name in snapshot.upstreams:
+        if name not in used:
+            message = "no route leads here"
+            warnings.append(source.problem(("upstreams", name), message))
+    return sorted(warnings, key=lambda problem: (problem.line, problem.column))
+
+
+def _listen_problems(
+    settings: models.FileSettings, source: Source
+) -> Iterator[Problem]:
+    """Yield addresses that two servers of this process would fight over."""
+    taken: list[tuple[str, Address]] = []
+    for name in ("inbound", "outbound", "admin", "health"):
+        server = getattr(settings, name)
+        if server is None:
+            continue
+        address = server.listen
+        for other, held in taken:
+            is_same_host = held.host == address.host
+            overlaps = is_same_host or any(map(_is_any_host, (held.host, address.host)))
+            if address.port == held.port != 0 and overlaps:
+                message = f"{address} is taken by {other}, which listens on {held}"
+                at = name if (name, "listen") in source.places else other
+                yield source.problem((at, "listen"), message)
+        taken.append((name, address))
+
+
+def _upstream_problems(
+    settings: models.FileSettings, source: Source
+) -> Iterator[Problem]:
+    for name, upstream in settings.upstreams.items():
+        at = ("upstreams", name)
+        if not upstream.endpoints:
+            message = "is empty: there is nowhere to send a request"
+            yield source.problem((*at, "endpoints"), message)
+        tls = upstream.tls
+        if tls is not None and (tls.cert_file is None) != (tls.key_file is None):
+            message = "cert_file and key_file go together"
+            yield source.problem((*at, "tls"), message)
+
+
+def _nesting_problems(
+    settings: models.FileSettings,
+    route: models.RouteSettings,
+    at: Path_,
+    source: Source,
+) -> Iterator[Problem]:
+    """Yield inner limits that are over the outer ones, as they hold for a route."""
+    timeouts = effective_timeouts(settings, route)
+    retry = effective_retry(settings, route)
+    breaker = effective_breaker(settings, route)
+    pairs = [
+        (("timeouts",), "per_try", timeouts.per_try_s, "request", timeouts.request_s),
+        (("retry", "backoff"), "base", retry.backoff.base, "max", retry.backoff.max),
+    ]
+    if breaker != "off":
+        low_s, high_s = breaker.open, breaker.open_max
+        pairs.append((("circuit_breaker",), "open", low_s, "open_max", high_s))
+    for keys, inner, inner_s, outer, outer_s in pairs:
+        if inner_s is not None and outer_s is not None and inner_s > outer_s:
+            own, shared = (*at, *keys), ("defaults", *keys)
+            places = [(*own, inner), (*own, outer), (*shared, inner), (*shared, outer)]
+            written = [place for place in places if place in source.places]
+            message = (
+                f"{inner} ({inner_s:g} s) is over {outer} ({outer_s:g} s)"
+                f" for route {route.name!r}"
+            )
+            yield source.problem((*written, own)[0], message)
+
+
+def _match_problems(
+    route: models.RouteSettings, at: Path_, source: Source
+) -> Iterator[Problem]:
+    for number, match in enumerate(route.matches):
+        here = (*at, "matches", number)
+        value = match.path.value
+        if match.path.type == "RegularExpression":
+            yield from _pattern_problems(value, (*here, "path"), source)
+        else:
+            yield from _path_problems(value, (*here, "path", "value"), source)
+        for kind in ("headers", "query"):
+            for place, condition in enumerate(getattr(match, kind)):
+                where = (*here, kind, place)
+                if condition.type == "RegularExpression":
+                    yield from _pattern_problems(condition.value, where, source)
+                elif kind == "headers" and not condition.value.isascii():
+                    message = f"{shown(condition.value)} is not ASCII, as headers are"
+                    yield source.problem((*where, "value"), message)
+
+
+def _path_problems(value: str, at: Path_, source: Source) -> Iterator[Problem]:
+    """Yield why no raw path of a request can equal `value`, or begin with it."""
+    if not value.startswith("/"):
+        yield source.problem(at, f"{shown(value)} does not start with /")
+    elif "?" in value or "#" in value:
+        hint = "conditions on the query go into matches[].query"
+        yield source.problem(at, f"{shown(value)} is more than a path", hint)
+    elif not value.isascii() or not value.isprintable() or " " in value:
+        hint = f"write {quote(value, safe='/%')!r}"
+        message = f"{shown(value)} is not percent-encoded, as paths of requests are"
+        yield source.problem(at, message, hint)
+
+
+def _pattern_problems(pattern: str, at: Path_, source: Source) -> Iterator[Problem]:
+    from sidecar.route.conditions import compile_pattern  # noqa: PLC0415 - RE2 is heavy
+
+    try:
+        compile_pattern(pattern)
+    except Exception as error:  # noqa: BLE001 - RE2 has one error, under two names
+        reason = error.args[0] if error.args else "malformed"
+        if isinstance(reason, bytes):
+            reason = reason.decode(errors="replace")
+        hint = "no look-around, no back-references" if "(?" in pattern else ""
+        message = f"RE2 refuses the pattern {shown(pattern)}: {reason}"
+        yield source.problem((*at, "value"), message, hint)
+
+
+def _change_problems(
+    route: models.RouteSettings, at: Path_, source: Source
+) -> Iterator[Problem]:
+    """Yield what a route may not change in its requests and responses."""
+    mistakes = [*find_mistakes(route)]
+    for index, message in mistakes:
+        yield source.problem((*at, "filters", index), message)
+    folded = fold(route)
+    rewrite, kinds = folded.rewrite, {match.path.type for match in route.matches}
+    place = "filters" if route.filters else "rewrite"
+    if rewrite.prefix is not None and rewrite.path is not None:
+        message = "prefix and path are both set: keep one of them"
+        yield source.problem((*at, place), message)
+    if rewrite.prefix is not None and kinds - {"PathPrefix"}:
+        message = "replaces a prefix, but not every match has one"
+        hint = "rewrite the whole path, or match by PathPrefix"
+        yield source.problem((*at, place), message, hint)
+    for key, banned in (
+        ("request_headers", _NOT_EDITED_IN_REQUESTS),
+        ("response_headers", _NOT_EDITED),
+    ):
+        edits: models.EditSettings = getattr(folded, key)
+        for kind in ("set", "add", "remove"):
+            for name in getattr(edits, kind):
+                lower = name.lower()
+                if lower in banned or lower.startswith("x-316-"):
+                    where = (*at, "filters") if route.filters else (*at, key, kind)
+                    hint = "use rewrite.host" if lower == "host" else ""
+                    message = f"{name!r} is written by the proxy itself"
+                    yield source.problem(where, message, hint)
+
+
+def _listener_warnings(
+    settings: models.FileSettings, source: Source
+) -> Iterator[Problem]:
+    used = {route.listener for route in settings.routes}
+    for index, route in enumerate(settings.routes):
+        if route.listener == "outbound" and settings.outbound is None:
+            message = "is never reached: there is no outbound listener"
+            hint = "set outbound.listen"
+            yield source.problem(("routes", index, "listener"), message, hint)
+    if settings.outbound is not None and "outbound" not in used:
+        message = "no route takes what comes in here: all of it gets 404"
+        yield source.problem(("outbound",), message)
+    if not settings.routes:
+        message = "is empty: every request gets 404"
+        yield source.problem(("routes",), message)
+
+
+def _policy_warnings(snapshot: Snapshot, source: Source) -> Iterator[Problem]:
+    for index, route in enumerate(snapshot.routes):
+        at, retry = ("routes", index), route.retry
+        is_retried = retry.preset != "off" and Condition.PER_TRY_TIMEOUT in retry.on
+        if is_retried and route.timeouts.per_try_s is None:
+            message = "retries after a per-try timeout, but has none"
+            yield source.problem(at, message, "set timeouts.per_try")
+        is_empty = not (retry.on or retry.codes or retry.fault_codes)
+        if retry.preset == "custom" and is_empty:
+            message = "has a custom retry that lists nothing, so it never retries"
+            yield source.problem((*at, "retry"), message, "set on or codes, or use off")
+
+
+def _loop_warnings(settings: models.FileSettings, source: Source) -> Iterator[Problem]:
+    """Yield endpoints of inbound routes that are the inbound listener itself."""
+    listen = settings.inbound.listen
+    inbound = {route.upstream for route in settings.routes if _is_inbound(route)}
+    for name, upstream in settings.upstreams.items():
+        for place, endpoint in enumerate(upstream.endpoints):
+            is_here = endpoint.host == listen.host or (
+                is_loopback(endpoint.host)
+                and (_is_any_host(listen.host) or is_loopback(listen.host))
+            )
+            if name in inbound and is_here and endpoint.port == listen.port:
+                message = f"{endpoint} is this proxy's own inbound listener: a loop"
+                at = ("upstreams", name, "endpoints", place)
+                yield source.problem(at, message, "give the application's port")
+
+
+def _is_inbound(route: models.RouteSettings) -> bool:
+    return route.listener == "inbound"
+
+
+def _is_any_host(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
