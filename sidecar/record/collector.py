@@ -1,7 +1,13 @@
-"""The numbers as Prometheus series, made when somebody scrapes."""
+"""The numbers as Prometheus series, made when somebody scrapes.
+
+`record.store` keeps counts within its share of the cap on series; here the rest
+goes to what is so at the moment. Of very many routes or upstreams the first ones
+are told one by one, the others together as "_other": a sum, or the worst.
+"""
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client.core import (
@@ -16,38 +22,52 @@ from prometheus_client.samples import Exemplar as PromExemplar
 
 import sidecar
 from sidecar.policy.breaker import State
-from sidecar.record.recorder import rss_bytes
-from sidecar.record.store import BOUNDS_S
+from sidecar.record import process
+from sidecar.record.histogram import DURATION_BOUNDS_S, Exemplar, Histogram
+from sidecar.record.sources import connections_of
+from sidecar.record.store import OVERFLOW, STORE_SHARE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from sidecar.record.store import Exemplar, Histogram
-    from sidecar.runtime import Runtime
+    from sidecar.clock import Clock
+    from sidecar.record.recorder import Recorder
+    from sidecar.record.sources import RouteState, RuntimeState, UpstreamState
 
 _Buckets = list[Any]  # The stubs do not know that an exemplar may be None.
 _STATES = {State.CLOSED: 0, State.HALF_OPEN: 1, State.OPEN: 2}
+_ROUTE_SERIES = 2
+_UPSTREAM_SERIES = 8
 
 
 class SidecarCollector(Collector):
-    """All series of one runtime."""
+    """All series of one sidecar."""
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+    def __init__(
+        self, recorder: Recorder, clock: Clock, runtime: Callable[[], RuntimeState]
+    ) -> None:
+        self._recorder = recorder
+        self._clock = clock
+        self._runtime = runtime  # Asked each time: a reload makes a new one.
+        self._cpu = process.CpuMeter()
+        self._success = process.SuccessRate()
 
     def collect(self) -> Iterator[Metric]:
-        """Yield every metric family."""
+        """Yield every metric family; some hundred samples between two of them."""
         yield from self._requests()
         yield from self._faults()
-        yield from self._policies()
-        yield from self._pools()
+        yield from self._counters()
+        yield from self._routes()
+        yield from self._upstreams()
         yield from self._process()
+        yield from self._telemetry()
 
     def _requests(self) -> Iterator[Metric]:
-        store = self._runtime.recorder.store
+        store = self._recorder.store
         durations = HistogramMetricFamily(
             "http_server_request_duration_seconds",
-            "Time from the head of a request to the end of its response.",
+            "Time from the head of a request to the end of its response; "
+            "http_route is the name of the route.",
             labels=[
                 "listener",
                 "http_route",
@@ -56,62 +76,40 @@ class SidecarCollector(Collector):
                 "error_type",
             ],
         )
-        sizes = [
-            CounterMetricFamily(name, text, labels=["listener", "http_route"])
-            for name, text in (
-                ("sidecar_request_bytes", "Body bytes that came from clients."),
-                ("sidecar_response_bytes", "Body bytes that went to clients."),
-            )
-        ]
         totals: dict[tuple[str, str], list[int]] = {}
-        overall = [0] * (len(BOUNDS_S) + 1)
-        sum_s = 0.0
+        overall = Histogram(DURATION_BOUNDS_S)
         for (listener, route, method, status, code), series in store.requests.items():
             labels = [listener, route, method, str(status), code]
-            durations.add_metric(
-                labels, _buckets(series.durations), series.durations.sum_s
-            )
+            _add_histogram(durations, labels, series.durations)
+            _add_up(overall, series.durations)
             total = totals.setdefault((listener, route), [0, 0])
             total[0] += series.request_bytes
             total[1] += series.response_bytes
-            counts = series.durations.counts
-            overall = [a + b for a, b in zip(overall, counts, strict=True)]
-            sum_s += series.durations.sum_s
-        for labels_of, counts in totals.items():
-            for family, value in zip(sizes, counts, strict=True):
-                family.add_metric(list(labels_of), value)
         yield durations
-        yield from sizes
+        yield from _bytes(totals)
         response_time = HistogramMetricFamily(
             "app_response_time_seconds",
             "Response time of the application, proxy included.",
         )
-        response_time.add_metric([], _cumulated(overall), sum_s)
+        _add_histogram(response_time, [], overall)
         yield response_time
-        done = store.successes + store.failures
-        rate = store.successes / done if done else 1.0
+        rate = self._success.ratio(self._clock.now_s(), store.successes, store.failures)
         yield GaugeMetricFamily(
             "app_request_success_rate",
-            "Requests not answered with 5xx, since start.",
+            "Share of the requests of the last minute that did not fail.",
             rate,
         )
-        active = GaugeMetricFamily(
-            "http_server_active_requests", "Requests in flight.", labels=["http_route"]
-        )
-        for state in self._runtime.routes:
-            active.add_metric([state.route.name], state.in_flight)
-        yield active
 
     def _faults(self) -> Iterator[Metric]:
-        store = self._runtime.recorder.store
+        store = self._recorder.store
         faults = CounterMetricFamily(
             "app_316_fault",
-            "Failures by 316 code.",
+            "Failures by 316 code; component is the upstream.",
             labels=["error_code", "severity", "component", "route"],
         )
         for key, value in store.faults.items():
-            faults.add_metric(list(key), value)
             exemplar = store.fault_exemplars.get(key)
+            faults.add_metric(list(key), value)
             if exemplar is not None:
                 sample = faults.samples[-1]
                 faults.samples[-1] = sample._replace(exemplar=_exemplar(exemplar))
@@ -122,100 +120,111 @@ class SidecarCollector(Collector):
             labels=["error_code"],
         )
         for code, histogram in store.recoveries.items():
-            recovery.add_metric([code], _buckets(histogram), histogram.sum_s)
+            _add_histogram(recovery, [code], histogram)
         yield recovery
-        timeouts = CounterMetricFamily(
-            "sidecar_timeouts", "Limits of time that were reached.", labels=["kind"]
-        )
-        for kind, count in store.timeouts.items():
-            timeouts.add_metric([kind], count)
-        yield timeouts
 
-    def _policies(self) -> Iterator[Metric]:
-        runtime, store = self._runtime, self._runtime.recorder.store
-        retries = CounterMetricFamily(
-            "sidecar_retries", "Attempts made again.", labels=["upstream", "reason"]
+    def _counters(self) -> Iterator[Metric]:
+        store = self._recorder.store
+        yield _counter(
+            "sidecar_retries",
+            "Attempts made again.",
+            ["upstream", "reason"],
+            store.retries,
         )
-        for key, count in store.retries.items():
-            retries.add_metric(list(key), count)
-        yield retries
-        skipped = CounterMetricFamily(
+        yield _counter(
             "sidecar_retries_skipped",
             "Failures that were not tried again, and why.",
-            labels=["upstream", "reason"],
+            ["upstream", "reason"],
+            store.retries_skipped,
         )
-        for key, count in store.retries_skipped.items():
-            skipped.add_metric(list(key), count)
-        yield skipped
-        state = GaugeMetricFamily(
+        yield _counter(
+            "sidecar_breaker_transitions",
+            "Changes of state of a breaker.",
+            ["route", "upstream", "from", "to"],
+            store.transitions,
+        )
+        yield _counter(
+            "sidecar_timeouts",
+            "Limits of time that ended a request or an attempt.",
+            ["kind"],
+            {(kind,): count for kind, count in store.timeouts.items()},
+        )
+        yield CounterMetricFamily(
+            "sidecar_malformed_codes",
+            "Values of x-316-code of an application that are no code.",
+            store.malformed_codes,
+        )
+
+    def _routes(self) -> Iterator[Metric]:
+        routes = list(self._runtime().routes)
+        room = self._live_room() // 2 // _ROUTE_SERIES
+        active = GaugeMetricFamily(
+            "http_server_active_requests", "Requests in flight.", labels=["http_route"]
+        )
+        states = GaugeMetricFamily(
             "sidecar_breaker_state",
             "0 closed, 1 half open, 2 open.",
             labels=["route", "upstream"],
         )
-        for route in runtime.routes:
-            if route.breaker is not None:
-                names = [route.route.name, route.route.upstream]
-                state.add_metric(names, _STATES[route.breaker.state])
-        yield state
-        moves = CounterMetricFamily(
-            "sidecar_breaker_transitions",
-            "Changes of state of a breaker.",
-            labels=["route", "upstream", "from", "to"],
-        )
-        for names_of, count in store.transitions.items():
-            moves.add_metric(list(names_of), count)
-        yield moves
+        for state in routes[:room]:
+            active.add_metric([state.route.name], state.in_flight)
+            if state.breaker is not None:
+                names = [state.route.name, state.route.upstream]
+                states.add_metric(names, _STATES[state.breaker.state])
+        rest = routes[room:]
+        if rest:
+            active.add_metric([OVERFLOW], sum(state.in_flight for state in rest))
+            states.add_metric([OVERFLOW, OVERFLOW], _worst(rest))
+        yield active
+        yield states
 
-    def _pools(self) -> Iterator[Metric]:
-        connections = GaugeMetricFamily(
-            "sidecar_pool_connections",
-            "Connections to an upstream.",
-            labels=["upstream", "state"],
-        )
-        pending = GaugeMetricFamily(
-            "sidecar_pool_pending", "Requests that wait for one.", labels=["upstream"]
-        )
-        budget = GaugeMetricFamily(
-            "sidecar_retry_budget_left",
-            "Retries that could be made now.",
-            labels=["upstream"],
-        )
-        now_s = self._runtime.clock.now_s()
-        for name, upstream in self._runtime.upstreams.items():
-            endpoints = upstream.pool.endpoints
-            connections.add_metric([name, "idle"], sum(len(e.idle) for e in endpoints))
-            connections.add_metric([name, "busy"], sum(e.busy for e in endpoints))
-            pending.add_metric([name], upstream.pool.pending)
+    def _upstreams(self) -> Iterator[Metric]:
+        connections, pending, limits, budget = _upstream_families()
+        now_s = self._clock.now_s()
+        for name, upstream in self._shown_upstreams():
+            idle, busy = connections_of(upstream)
+            connections.add_metric([name, "idle"], idle)
+            connections.add_metric([name, "busy"], busy)
+            pending.add_metric([name, "waiting"], upstream.pool.pending)
+            pending.add_metric([name, "in_flight"], upstream.requests.count)
+            settings = upstream.settings
+            limits.add_metric([name, "connections"], settings.max_connections)
+            limits.add_metric([name, "pending"], settings.max_pending)
+            limits.add_metric([name, "requests"], settings.max_requests)
             budget.add_metric([name], upstream.budget.balance(now_s))
-        yield connections
-        yield pending
-        yield budget
+        yield from (connections, pending, limits, budget)
+
+    def _shown_upstreams(self) -> Iterable[tuple[str, UpstreamState]]:
+        """Return as many as there is room for; a sum of caps would say nothing."""
+        room = self._live_room() // 2 // _UPSTREAM_SERIES
+        return list(self._runtime().upstreams.items())[:room]
+
+    def _live_room(self) -> int:
+        """Return the part of the cap on series that is for live state."""
+        most = self._recorder.snapshot.max_series
+        return most - int(most * STORE_SHARE)
 
     def _process(self) -> Iterator[Metric]:
-        import psutil  # noqa: PLC0415 - only when somebody scrapes
-
-        recorder, snapshot = self._runtime.recorder, self._runtime.snapshot
-        process = psutil.Process()
-        times = process.cpu_times()
-        since_s = max(1e-3, self._runtime.clock.wall_ns() / 1e9 - process.create_time())
+        now_s, age_s = self._clock.now_s(), process.age_s(self._clock.wall_ns())
         yield GaugeMetricFamily(
-            "app_memory_usage_bytes", "Resident memory of the proxy.", rss_bytes()
+            "app_memory_usage_bytes",
+            "Resident memory of the proxy.",
+            process.rss_bytes(),
         )
         yield GaugeMetricFamily(
             "app_cpu_usage_percent",
-            "CPU of the proxy since its start, in percent of one core.",
-            100 * (times.user + times.system) / since_s,
+            "CPU of the proxy since the last scrape, in percent of one core.",
+            self._cpu.percent(now_s, process.cpu_s(), age_s),
         )
         yield GaugeMetricFamily(
             "sidecar_loop_lag_seconds",
-            "How late the event loop is.",
-            recorder.loop_lag_s,
+            "How late the event loop was at worst, in the last ten seconds or so.",
+            self._recorder.worst_loop_lag_s,
         )
-        yield CounterMetricFamily(
-            "sidecar_log_lines_dropped",
-            "Log lines that nobody took in time.",
-            recorder.lines.dropped,
+        yield GaugeMetricFamily(
+            "sidecar_uptime_seconds", "How long the proxy has run.", age_s
         )
+        snapshot = self._recorder.snapshot
         yield InfoMetricFamily(
             "sidecar_build", "This program.", {"version": sidecar.__version__}
         )
@@ -225,23 +234,101 @@ class SidecarCollector(Collector):
             {"version": snapshot.version, "source": snapshot.source},
         )
 
+    def _telemetry(self) -> Iterator[Metric]:
+        lines, tracer = self._recorder.lines, self._recorder.tracer
+        yield CounterMetricFamily(
+            "sidecar_log_lines", "Lines written to the access log.", lines.written
+        )
+        yield _counter(
+            "sidecar_log_lines_dropped",
+            "Lines that nobody took in time, or at all.",
+            ["reason"],
+            {("queue_full",): lines.dropped, ("write_failed",): lines.lost},
+        )
+        if tracer is None:
+            return
+        yield CounterMetricFamily(
+            "sidecar_spans_exported", "Spans taken by OTLP.", tracer.counts.exported
+        )
+        yield _counter(
+            "sidecar_spans_dropped",
+            "Spans that were not exported, and why.",
+            ["reason"],
+            {(reason,): n for reason, n in tracer.counts.dropped().items()},
+        )
+        yield GaugeMetricFamily(
+            "sidecar_spans_queued", "Spans that wait.", tracer.queued_spans
+        )
 
-def _buckets(histogram: Histogram) -> _Buckets:
-    plain = _cumulated(histogram.counts)
-    return [
-        (bound, count, _exemplar(found) if found else None)
-        for index, (bound, count, _) in enumerate(plain)
-        for found in [histogram.exemplars.get(index)]
-    ]
+
+def _upstream_families() -> tuple[GaugeMetricFamily, ...]:
+    return (
+        GaugeMetricFamily(
+            "sidecar_pool_connections",
+            "Connections to an upstream.",
+            labels=["upstream", "state"],
+        ),
+        GaugeMetricFamily(
+            "sidecar_pool_requests",
+            "Requests for an upstream: in flight, of these waiting for a connection.",
+            labels=["upstream", "state"],
+        ),
+        GaugeMetricFamily(
+            "sidecar_pool_limit",
+            "Caps of an upstream.",
+            labels=["upstream", "of"],
+        ),
+        GaugeMetricFamily(
+            "sidecar_retry_budget_left",
+            "Retries that could be made now.",
+            labels=["upstream"],
+        ),
+    )
 
 
-def _cumulated(counts: list[int]) -> _Buckets:
+def _bytes(totals: Mapping[tuple[str, str], list[int]]) -> Iterator[Metric]:
+    for index, (name, text) in enumerate(
+        (
+            ("sidecar_request_bytes", "Body bytes that came from clients."),
+            ("sidecar_response_bytes", "Body bytes that went to clients."),
+        )
+    ):
+        values = {key: counts[index] for key, counts in totals.items()}
+        yield _counter(name, text, ["listener", "http_route"], values)
+
+
+def _counter(
+    name: str, text: str, labels: list[str], values: Mapping[Any, int]
+) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, text, labels=labels)
+    for key, value in values.items():
+        family.add_metric(list(key), value)
+    return family
+
+
+def _worst(states: list[RouteState]) -> int:
+    return max(
+        (_STATES[s.breaker.state] for s in states if s.breaker is not None), default=0
+    )
+
+
+def _add_up(total: Histogram, part: Histogram) -> None:
+    total.counts = [a + b for a, b in zip(total.counts, part.counts, strict=True)]
+    total.sum_s += part.sum_s
+
+
+def _add_histogram(
+    family: HistogramMetricFamily, labels: list[str], histogram: Histogram
+) -> None:
+    """Add one: its counts become cumulative, as the format wants them."""
     total = 0
     buckets: _Buckets = []
-    for bound, count in zip((*map(str, BOUNDS_S), "+Inf"), counts, strict=True):
+    bounds = chain(map(str, histogram.bounds_s), ("+Inf",))
+    for index, (bound, count) in enumerate(zip(bounds, histogram.counts, strict=True)):
         total += count
-        buckets.append((bound, total, None))
-    return buckets
+        found = histogram.exemplars.get(index)
+        buckets.append((bound, total, _exemplar(found) if found else None))
+    family.add_metric(labels, buckets, histogram.sum_s)
 
 
 def _exemplar(exemplar: Exemplar) -> PromExemplar:

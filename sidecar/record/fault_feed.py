@@ -1,49 +1,93 @@
-"""The last failures, in full."""
+"""The record of a failure, and the last thousand of them.
+
+One failure is one record: the log line, the span event and the feed all show
+what `record_of` returns. It is made when somebody reads it; what is kept at the
+time of the failure is its outcome and the state of the process.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from sidecar.model import hot_value
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sidecar.faults.spec import Severity
     from sidecar.model import Attempt, Outcome
 
-_KEPT = 1000
+KEPT = 1000
+
+
+@hot_value
+class Failure:
+    """A request that failed, and how things stood at that moment."""
+
+    outcome: Outcome  # With a fault.
+    severity: Severity  # Of the entry, or one level up in a storm.
+    facts: dict[str, Any]  # Of host and process; shared, never changed.
 
 
 class FaultFeed:
-    """A ring of records; what a record costs is paid when it is read."""
+    """A ring of the last failures."""
 
-    def __init__(self, facts: Callable[[], dict[str, Any]]) -> None:
-        self._facts = facts
-        self._ring: deque[tuple[Outcome, dict[str, Any]]] = deque(maxlen=_KEPT)
+    def __init__(self, kept: int = KEPT) -> None:
+        self._ring: deque[Failure] = deque(maxlen=kept)
 
-    def add(self, outcome: Outcome) -> None:
-        """Keep a request that failed, with the state of the process at the time."""
-        self._ring.append((outcome, self._facts()))
+    def __len__(self) -> int:
+        """Return how many are kept."""
+        return len(self._ring)
 
-    def newest(self) -> list[dict[str, Any]]:
-        """Return the records, the newest first."""
-        return [record_of(*entry) for entry in reversed(self._ring)]
+    def add(self, failure: Failure) -> None:
+        """Keep a failure; the oldest one makes room."""
+        self._ring.append(failure)
+
+    def newest(
+        self, limit: int = KEPT, *, code: str = "", route: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Return records, the newest first.
+
+        Args:
+            limit: How many at most.
+            code: Only of this 316 code; empty: of any.
+            route: Only of this route ("" is that of no route); None: of any.
+        """
+        found = self._matching(code, route)
+        return [record_of(failure) for failure in islice(found, limit)]
+
+    def find(self, fault_id: str) -> dict[str, Any] | None:
+        """Return the record with that id, while it is kept."""
+        for failure in reversed(self._ring):
+            fault = failure.outcome.fault
+            if fault is not None and fault.fault_id == fault_id:
+                return record_of(failure)
+        return None
+
+    def _matching(self, code: str, route: str | None) -> Iterator[Failure]:
+        for failure in reversed(self._ring):
+            fault = failure.outcome.fault
+            if code and (fault is None or fault.spec.code != code):
+                continue
+            if route is None or failure.outcome.route == route:
+                yield failure
 
 
-def record_of(outcome: Outcome, facts: dict[str, Any]) -> dict[str, Any]:
-    """Return the record of a failure: the same in log, span and feed.
-
-    It holds no header value, no body and no query.
-    """
-    fault = outcome.fault
+def record_of(failure: Failure) -> dict[str, Any]:
+    """Return the whole record. It holds no header value, no body and no query."""
+    outcome, fault = failure.outcome, failure.outcome.fault
     assert fault is not None  # noqa: S101 - for the type checker
     spec = fault.spec
     return {
         "event": "316_FAULT",
         "fault_id": fault.fault_id,
-        "time": iso_time(outcome.start_wall_ns),
+        "time": iso_time(outcome.start_wall_ns + int(outcome.duration_s * 1e9)),
         "code": spec.code,
-        "severity": spec.severity.name,
+        "title": spec.title,
+        "severity": failure.severity.name,
         "layer": spec.layer.value,
         "trigger": spec.trigger.value,
         "fix": spec.fix,
@@ -58,14 +102,14 @@ def record_of(outcome: Outcome, facts: dict[str, Any]) -> dict[str, Any]:
         "method": outcome.method,
         "path_template": outcome.path_template,
         "status": outcome.status,
-        "duration_ms": round(outcome.duration_s * 1000, 3),
+        "duration_ms": milliseconds(outcome.duration_s),
         "attempts": [_attempt(attempt) for attempt in outcome.attempts],
         "retry_skipped_reason": outcome.retry_skipped,
         "timeout_kind": "" if fault.timeout is None else fault.timeout.value,
-        "trace_id": f"{outcome.trace.trace_id:032x}",
-        "span_id": f"{outcome.trace.span_id:016x}",
+        "trace_id": _hex(outcome.trace.trace_id, 32),
+        "span_id": _hex(outcome.trace.span_id, 16),
         "request_id": outcome.request_id,
-        **facts,
+        **failure.facts,
     }
 
 
@@ -73,6 +117,16 @@ def iso_time(wall_ns: int) -> str:
     """Return RFC 3339 in UTC, to the millisecond."""
     moment = datetime.fromtimestamp(wall_ns / 1e9, tz=UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def milliseconds(seconds: float) -> float:
+    """Return milliseconds, to the microsecond."""
+    return round(seconds * 1000, 3)
+
+
+def _hex(number: int, digits: int) -> str:
+    """Return an id; empty where there is none, as for a failure of no request."""
+    return f"{number:0{digits}x}" if number else ""
 
 
 def _attempt(attempt: Attempt) -> dict[str, Any]:
@@ -83,6 +137,6 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
         "status": attempt.status,
         "phase": attempt.phase.value,
         "processed": attempt.processed.value,
-        "ms": round(attempt.duration_s * 1000, 3),
+        "ms": milliseconds(attempt.duration_s),
         "reused": attempt.is_reused,
     }

@@ -1,4 +1,14 @@
-"""The one place where a request that has ended is recorded."""
+"""The one place where a request that has ended is recorded.
+
+    record(outcome) --> store     always: plain integers
+                    --> feed      a failure
+                    --> lines     as the access log's mode says
+                    --> tracer    sampled, or a failure
+
+Called on the event loop, once a request. What is slow (formatting, writing, spans,
+series) is done by others, later. What is not of one request (the loop stood still,
+a reload was refused) comes in by `fault`.
+"""
 
 from __future__ import annotations
 
@@ -7,78 +17,198 @@ import platform
 import sys
 from typing import TYPE_CHECKING, Any
 
-from sidecar.record.fault_feed import FaultFeed, iso_time, record_of
+from sidecar.faults.catalogue import FaultCode
+from sidecar.model import Fault, Outcome, Phase, Processed, TraceContext
+from sidecar.record.access_log import Loggable, Transition, line_of, success_ratio
+from sidecar.record.escalation import Escalation
+from sidecar.record.fault_feed import Failure, FaultFeed, milliseconds
 from sidecar.record.line_writer import LineWriter
+from sidecar.record.loop_lag import LoopLag
+from sidecar.record.pressure import Pressure
+from sidecar.record.process import memory_limit_bytes, rss_bytes
+from sidecar.record.sources import RouteState, RuntimeState, connections_of
 from sidecar.record.store import MetricStore
+from sidecar.wire.trace_context import is_sampled
 
 if TYPE_CHECKING:
     from typing import TextIO
 
-    from sidecar.clock import Clock
-    from sidecar.model import Outcome
+    from sidecar.clock import Clock, Timer
+    from sidecar.faults.spec import FaultSpec
     from sidecar.policy.breaker import State
     from sidecar.record.tracing import Tracer
     from sidecar.settings.snapshot import Snapshot
 
 _FACTS_FOR_S = 1.0
-_SAMPLE_BITS = (1 << 56) - 1
+_LOOK_S = 1.0
+_NO_TRACE = TraceContext(0, 0, 0, False, b"")
 
 
 class Recorder:
-    """Takes outcomes and events; feeds whoever tells of them."""
+    """Takes outcomes and events; feeds whoever tells of them.
+
+    Args:
+        snapshot: The configuration in force.
+        clock: Time.
+        stream: Where the access log goes; stdout unless given.
+    """
 
     def __init__(
         self, snapshot: Snapshot, clock: Clock, stream: TextIO | None = None
     ) -> None:
-        self.snapshot = snapshot
         self._clock = clock
         self.store = MetricStore(snapshot.max_series)
-        self.feed = FaultFeed(self.facts)
-        self.lines = LineWriter(stream or sys.stdout)
-        self.tracer: Tracer | None = None
-        self._log_mode = snapshot.access_log.mode
-        self._log_ratio = snapshot.access_log.sample_ratio
-        self._facts: dict[str, Any] = {}
-        self._facts_until_s = 0.0
+        self.feed = FaultFeed()
+        self.lines: LineWriter[Loggable] = LineWriter(stream or sys.stdout, line_of)
+        self.tracer: Tracer | None = None  # Set when traces are wanted.
+        self.runtime: RuntimeState | None = None
         self.loop_lag_s = 0.0
-        self.in_flight = 0
+        self._lag = LoopLag(clock, self._on_stall)
+        self._pressure = Pressure()
+        self._memory_limit_bytes = memory_limit_bytes()
+        self._timer: Timer | None = None
+        self._escalation = Escalation(self.store.requests_of)
+        self._routes: dict[str, RouteState] = {}
+        self._facts: dict[str, Any] = {}
+        self._facts_until_s = float("-inf")
+        self.use(snapshot)
+
+    def use(self, snapshot: Snapshot) -> None:
+        """Go by this configuration from now on."""
+        self.snapshot = snapshot
+        self._is_logging = snapshot.access_log.mode != "off"
+        self._success_ratio = success_ratio(snapshot.access_log)
+        self._facts_until_s = float("-inf")
+        self._escalation.forget()
+
+    def watch(self, runtime: RuntimeState) -> None:
+        """Read the state of breakers and pools from `runtime` from now on."""
+        self.runtime = runtime
+        self._routes = {state.route.name: state for state in runtime.routes}
+        if runtime.snapshot is not self.snapshot:
+            self.use(runtime.snapshot)
+
+    def start(self) -> None:
+        """Measure the loop that this is called on, and watch own resources."""
+        rss_bytes()  # Loads what the first failure would else wait for.
+        self._lag.start()
+        self._timer = self._clock.call_at(self._clock.now_s() + _LOOK_S, self._look)
+
+    def close(self, timeout_s: float) -> None:
+        """Write and send what is left; give up after `timeout_s`."""
+        self.stop()
+        end_s = self._clock.now_s() + timeout_s
+        if self.tracer is not None:
+            self.tracer.close(timeout_s / 2)  # Leave some for the log.
+        self.lines.close(max(0.0, end_s - self._clock.now_s()))
+
+    def stop(self) -> None:
+        """Measure no more."""
+        self._lag.stop()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    @property
+    def worst_loop_lag_s(self) -> float:
+        """Return the worst lag of the event loop in the last ten seconds or so."""
+        return max(self._lag.worst_s, self.loop_lag_s)
 
     def record(self, outcome: Outcome) -> None:
-        """Count a request, and tell of it where that is asked for."""
+        """Count a request that has ended, and tell of it where that is asked for."""
         self.store.count(outcome)
         if outcome.fault is not None:
-            self.feed.add(outcome)
-        elif self._log_mode == "faults" and not outcome.trace.sampled:
+            self._record_failure(outcome, outcome.fault)
             return
-        if self._is_logged(outcome):
-            facts = {} if outcome.fault is None else self.facts()
-            self.lines.write(lambda: _line(outcome, facts))
-        if self.tracer is not None and (outcome.trace.sampled or outcome.fault):
+        trace = outcome.trace
+        if self._success_ratio and is_sampled(trace.trace_id, self._success_ratio):
+            self.lines.put(outcome)
+        if trace.sampled and self.tracer is not None:
             self.tracer.record(outcome)
 
+    def fault(
+        self,
+        spec: FaultSpec,
+        detail: str,
+        *,
+        route: str = "",
+        upstream: str = "",
+        **facts: Any,
+    ) -> str:
+        """Record a failure that is not of one request; return its id.
+
+        Args:
+            spec: The entry of the catalogue.
+            detail: For people.
+            route: Whose failure it is, if it is one route's.
+            upstream: Likewise.
+            facts: More to keep in the record, e.g. the stack of a stall.
+        """
+        fault = Fault(
+            spec, self._new_fault_id(), spec.origin, Phase.REQUEST, Processed.NO, detail
+        )
+        outcome = Outcome(
+            "", route, upstream, "", b"", "", b"", "", 0, fault, self._clock.now_s(),
+            self._clock.wall_ns(), 0.0, 0, 0, (), "", _NO_TRACE, "", False,
+        )  # fmt: skip
+        severity = spec.severity
+        self.store.count_fault(spec.code, severity.name, upstream, route)
+        failure = Failure(outcome, severity, self._facts_of(outcome) | facts)
+        self.feed.add(failure)
+        if self._is_logging:
+            self.lines.put(failure)
+        return fault.fault_id
+
     def retried(self, route: str, upstream: str, reason: str) -> None:
-        """An attempt is made again."""
-        self.store.retries_by_route[route] += 1
-        self.store.retries[upstream, reason] += 1
+        """An attempt is made again, because of `reason`: a code or a status."""
+        self.store.count_retry(route, upstream, reason)
+
+    def malformed_code(self) -> None:
+        """An application sent an `x-316-code` that is none; it was ignored."""
+        self.store.malformed_codes += 1
 
     def transition(
         self, route: str, upstream: str, before: State, after: State, cause: str
     ) -> None:
         """A breaker moved."""
-        self.store.transitions[route, upstream, before.value, after.value] += 1
-        if self._log_mode == "off":
-            return
-        self.lines.write(
-            lambda: {
-                "event": "breaker",
-                "time": iso_time(self._clock.wall_ns()),
-                "route": route,
-                "upstream": upstream,
-                "from": before.value,
-                "to": after.value,
-                "cause": cause,
+        self.store.count_transition(route, upstream, before.value, after.value)
+        if self._is_logging:
+            now_ns = self._clock.wall_ns()
+            self.lines.put(
+                Transition(now_ns, route, upstream, before.value, after.value, cause)
+            )
+
+    def _record_failure(self, outcome: Outcome, fault: Fault) -> None:
+        now_s = outcome.start_s + outcome.duration_s
+        severity = self._escalation.severity_of(fault.spec, outcome.route, now_s)
+        self.store.count_failure(outcome, fault, severity.name)
+        failure = Failure(outcome, severity, self._facts_of(outcome))
+        self.feed.add(failure)
+        if self._is_logging:
+            self.lines.put(failure)
+        if self.tracer is not None:
+            self.tracer.record(failure)
+
+    def _facts_of(self, outcome: Outcome) -> dict[str, Any]:
+        """Return how things stand for a route, beside the state of the process."""
+        state = self._routes.get(outcome.route)
+        upstream = None
+        if self.runtime is not None and outcome.upstream:
+            upstream = self.runtime.upstreams.get(outcome.upstream)
+        facts: dict[str, Any] = {}
+        if state is not None:
+            breaker = state.breaker
+            facts["route_in_flight"] = state.in_flight
+            facts["breaker_state"] = "off" if breaker is None else breaker.state.value
+        if upstream is not None:
+            idle, busy = connections_of(upstream)
+            facts["pool"] = {
+                "idle": idle,
+                "busy": busy,
+                "pending": upstream.pool.pending,
+                "max": upstream.settings.max_connections,
             }
-        )
+        return self.facts() | facts
 
     def facts(self) -> dict[str, Any]:
         """Return what there is to know of the process, at most a second old."""
@@ -90,54 +220,23 @@ class Recorder:
                 "host": platform.node(),
                 "pid": os.getpid(),
                 "config_version": self.snapshot.version,
-                "loop_lag_ms": round(self.loop_lag_s * 1000, 3),
+                "loop_lag_ms": milliseconds(self.worst_loop_lag_s),
                 "rss_bytes": rss_bytes(),
+                "in_flight": sum(s.in_flight for s in self._routes.values()),
             }
         return self._facts
 
-    def close(self, timeout_s: float) -> None:
-        """Write what is left; give up after `timeout_s`."""
-        if self.tracer is not None:
-            self.tracer.close(timeout_s)
-        self.lines.close(timeout_s)
+    def _look(self) -> None:
+        """Tell what runs short."""
+        self._timer = self._clock.call_at(self._clock.now_s() + _LOOK_S, self._look)
+        rises = self._pressure.look(self.runtime, rss_bytes(), self._memory_limit_bytes)
+        for spec, upstream, detail in rises:
+            self.fault(spec, detail, upstream=upstream)
 
-    def _is_logged(self, outcome: Outcome) -> bool:
-        mode = self._log_mode
-        if mode == "off":
-            return False
-        if outcome.fault is not None or mode == "all":
-            return True
-        if mode == "faults":
-            return False
-        return (outcome.trace.trace_id & _SAMPLE_BITS) < self._log_ratio * _SAMPLE_BITS
+    def _on_stall(self, lag_s: float, stack: tuple[str, ...]) -> None:
+        detail = f"the event loop stood still for {lag_s * 1000:.0f} ms"
+        self.fault(FaultCode.LOCK_STALL.spec, detail, stack=list(stack))
 
-
-def rss_bytes() -> int:
-    """Return the resident memory of this process."""
-    import psutil  # noqa: PLC0415 - only when somebody wants to know
-
-    return int(psutil.Process().memory_info().rss)
-
-
-def _line(outcome: Outcome, facts: dict[str, Any]) -> dict[str, Any]:
-    if outcome.fault is not None:
-        return record_of(outcome, facts)
-    return {
-        "event": "request",
-        "time": iso_time(outcome.start_wall_ns),
-        "listener": outcome.listener,
-        "route": outcome.route,
-        "upstream": outcome.upstream,
-        "endpoint": outcome.attempts[-1].endpoint if outcome.attempts else "",
-        "method": outcome.method,
-        "path": outcome.path.decode("latin-1"),
-        "authority": outcome.authority.decode("latin-1"),
-        "client": outcome.client,
-        "status": outcome.status,
-        "duration_ms": round(outcome.duration_s * 1000, 3),
-        "request_bytes": outcome.request_bytes,
-        "response_bytes": outcome.response_bytes,
-        "attempts": len(outcome.attempts),
-        "trace_id": f"{outcome.trace.trace_id:032x}",
-        "request_id": outcome.request_id,
-    }
+    def _new_fault_id(self) -> str:
+        """Return an id that sorts by time, as those of requests."""
+        return f"{self._clock.wall_ns() // 1_000_000:012x}{os.urandom(4).hex()}"

@@ -1,59 +1,64 @@
 """The numbers, kept as plain integers until somebody scrapes them.
 
-Label values come from the configuration and the catalogue only, and there is a
-cap on their combinations: what is over it is counted under "_other".
+Label values come from the configuration and the catalogue only. And there is a
+hard cap on how many series they may become: a set of labels is admitted while
+there is room for all of its series, later ones are counted under "_other". The
+room for "_other" itself is set aside from the start.
+
+    max_series = 4/5 here ( room for label sets + _RESERVED ) + 1/5 live state
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from sidecar.model import hot_value
+from sidecar.faults.catalogue import FaultCode, find
+from sidecar.model import Origin, TimeoutKind
+from sidecar.record.histogram import (
+    DURATION_BOUNDS_S,
+    RECOVERY_BOUNDS_S,
+    Exemplar,
+    Histogram,
+)
 
 if TYPE_CHECKING:
-    from sidecar.model import Fault, Outcome
+    from sidecar.model import Attempt, Fault, Outcome
 
 OVERFLOW = "_other"
-OTHER_CODE = "316-OTHER"
-_MAX_APPLICATION_CODES = 64
-_SERVER_ERROR = 500
-
-# OpenTelemetry HTTP semantic conventions, http.server.request.duration.
-BOUNDS_S = (
-    0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
-)  # fmt: skip
+OTHER_CODE = FaultCode.OTHER.spec.code
+STORE_SHARE = 0.8
 METHODS = frozenset(
     ("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE")
 )
+_MAX_APPLICATION_CODES = 64
+_SERVER_ERROR = 500
+_CLIENT_ERROR = 400
+_MAX_STATUS_CLASS = 6  # What is above is no HTTP status; it counts as 600.
 
+# Buckets, the one above all bounds, sum and count.
+_DURATION_SERIES = len(DURATION_BOUNDS_S) + 3
+_RECOVERY_SERIES = len(RECOVERY_BOUNDS_S) + 3
+_REQUEST_SERIES = _DURATION_SERIES + 2  # And the bytes of both directions.
+_RESERVED = (
+    2 * (_MAX_STATUS_CLASS + 1) * _REQUEST_SERIES  # Two listeners.
+    + 2 * len(FaultCode) + _MAX_APPLICATION_CODES  # Faults keep code and severity.
+    + _RECOVERY_SERIES
+    + 2  # Retries, and retries not made.
+    + 6  # Moves between three states of a breaker.
+)  # fmt: skip
 
-@hot_value
-class Exemplar:
-    """One request that stands for many."""
+# An attempt tells its code only; these mean one limit of time each.
+_TIMEOUT_OF_CODE = {
+    FaultCode.TIMEOUT_TRY.spec.code: TimeoutKind.PER_TRY,
+    FaultCode.TIMEOUT_READ.spec.code: TimeoutKind.PER_TRY_IDLE,
+    FaultCode.TIMEOUT_WRITE.spec.code: TimeoutKind.UPSTREAM_WRITE,
+    FaultCode.CONN_TIMEOUT.spec.code: TimeoutKind.CONNECT,
+    FaultCode.DNS_TIMEOUT.spec.code: TimeoutKind.DNS,
+}
 
-    trace_id: int
-    value: float
-    wall_ns: int
-
-
-class Histogram:
-    """Counts by upper bound, the sum, and an exemplar a bucket."""
-
-    __slots__ = ("counts", "exemplars", "sum_s")
-
-    def __init__(self) -> None:
-        self.counts = [0] * (len(BOUNDS_S) + 1)
-        self.sum_s = 0.0
-        self.exemplars: dict[int, Exemplar] = {}
-
-    def observe(self, seconds: float) -> int:
-        """Count one; return its bucket."""
-        index = bisect_left(BOUNDS_S, seconds)
-        self.counts[index] += 1
-        self.sum_s += seconds
-        return index
+RequestKey = tuple[str, str, str, int, str]  # listener, route, method, status, code
+FaultKey = tuple[str, str, str, str]  # code, severity, upstream, route
 
 
 class RequestSeries:
@@ -62,111 +67,169 @@ class RequestSeries:
     __slots__ = ("durations", "request_bytes", "response_bytes")
 
     def __init__(self) -> None:
-        self.durations = Histogram()
+        self.durations = Histogram(DURATION_BOUNDS_S)
         self.request_bytes = 0
         self.response_bytes = 0
 
 
-RequestKey = tuple[str, str, str, int, str]  # listener, route, method, status, code
-FaultKey = tuple[str, str, str, str]  # code, severity, upstream, route
-
-
 class MetricStore:
-    """Everything that is counted."""
+    """Everything that is counted. Belongs to one event loop."""
 
     def __init__(self, max_series: int) -> None:
-        self._max_series = max_series
+        self._room = max(0, int(max_series * STORE_SHARE) - _RESERVED)
         self._application_codes: set[str] = set()
-        self._failing: dict[tuple[str, str], float] = {}
+        self._failing: dict[str, dict[str, float]] = {}  # Route: code: since.
         self.requests: dict[RequestKey, RequestSeries] = {}
         self.faults: dict[FaultKey, int] = {}
         self.fault_exemplars: dict[FaultKey, Exemplar] = {}
-        self.recoveries: defaultdict[str, Histogram] = defaultdict(Histogram)
+        self.recoveries: dict[str, Histogram] = {}
         self.retries: defaultdict[tuple[str, str], int] = defaultdict(int)
         self.retries_by_route: defaultdict[str, int] = defaultdict(int)
         self.retries_skipped: defaultdict[tuple[str, str], int] = defaultdict(int)
         self.timeouts: defaultdict[str, int] = defaultdict(int)
         self.transitions: defaultdict[tuple[str, str, str, str], int] = defaultdict(int)
+        self.malformed_codes = 0
         self.successes = 0
         self.failures = 0
 
     def count(self, outcome: Outcome) -> None:
-        """Count a request that has ended."""
+        """Count a request that has ended; its fault is counted apart."""
         fault = outcome.fault
-        code = "" if fault is None else self._label(fault)
-        method = outcome.method if outcome.method in METHODS else "_OTHER"
+        code = "" if fault is None else self.label_of(fault.spec.code)
+        method = outcome.method
+        if method not in METHODS:
+            method = "_OTHER"
         key = (outcome.listener, outcome.route, method, outcome.status, code)
         series = self.requests.get(key)
         if series is None:
             series = self._new_series(key)
-        bucket = series.durations.observe(outcome.duration_s)
+        duration_s = outcome.duration_s
+        bucket = series.durations.observe(duration_s)
         series.request_bytes += outcome.request_bytes
         series.response_bytes += outcome.response_bytes
         if outcome.trace.sampled:
-            series.durations.exemplars[bucket] = _exemplar(outcome, outcome.duration_s)
-        if fault is None and not self._failing:
-            self.successes += 1
+            series.durations.exemplars[bucket] = _exemplar(outcome, duration_s)
+        if fault is not None or outcome.status >= _SERVER_ERROR:
+            self._count_bad(outcome, fault)
             return
-        self._count_result(outcome, fault, code)
+        self.successes += 1
+        if self._failing and outcome.route in self._failing:
+            self._recover(outcome.route, outcome.start_s + duration_s)
+        if len(outcome.attempts) > 1:
+            self._count_attempt_timeouts(outcome.attempts)
 
     def count_fault(
         self, code: str, severity: str, upstream: str, route: str
     ) -> FaultKey:
         """Count a fault; return its key."""
-        key = (code, severity, upstream, route)
-        if key not in self.faults and len(self.faults) >= self._max_series:
-            key = (code, severity, OVERFLOW, OVERFLOW)
+        key = (self.label_of(code), severity, upstream, route)
+        if key not in self.faults and not self._take(1):
+            key = (key[0], severity, OVERFLOW, OVERFLOW)
         self.faults[key] = self.faults.get(key, 0) + 1
         return key
 
-    def _count_result(self, outcome: Outcome, fault: Fault | None, code: str) -> None:
-        if outcome.status >= _SERVER_ERROR:
-            self.failures += 1
-        else:
-            self.successes += 1
-        if fault is None:
-            self._recover(outcome)
-            return
-        severity = fault.spec.severity.name
-        key = self.count_fault(code, severity, outcome.upstream, outcome.route)
+    def count_failure(self, outcome: Outcome, fault: Fault, severity: str) -> None:
+        """Count the fault that a request met, and what comes with it."""
+        key = self.count_fault(
+            fault.spec.code, severity, outcome.upstream, outcome.route
+        )
         self.fault_exemplars[key] = _exemplar(outcome, 1.0)
-        self._failing.setdefault((outcome.route, code), outcome.start_s)
+        ended_s = outcome.start_s + outcome.duration_s
+        self._failing.setdefault(outcome.route, {}).setdefault(key[0], ended_s)
         if fault.timeout is not None:
             self.timeouts[fault.timeout.value] += 1
+        # The last attempt's limit is the request's, if that has one.
+        is_told = fault.timeout is not None
+        attempts = outcome.attempts
+        self._count_attempt_timeouts(attempts[:-1] if is_told else attempts)
         if outcome.retry_skipped:
-            self.retries_skipped[outcome.upstream, outcome.retry_skipped] += 1
+            pair = (outcome.upstream, outcome.retry_skipped)
+            self.retries_skipped[self._room_for(self.retries_skipped, pair)] += 1
 
-    def _recover(self, outcome: Outcome) -> None:
-        """A success ends every failure of its route."""
-        ended = [key for key in self._failing if key[0] == outcome.route]
-        for key in ended:
-            since_s = self._failing.pop(key)
-            now_s = outcome.start_s + outcome.duration_s
-            self.recoveries[key[1]].observe(max(0.0, now_s - since_s))
+    def count_retry(self, route: str, upstream: str, reason: str) -> None:
+        """Count an attempt that is made again."""
+        self.retries_by_route[route] += 1
+        if reason.startswith("316-"):
+            reason = self.label_of(reason)
+        self.retries[self._room_for(self.retries, (upstream, reason))] += 1
 
-    def _label(self, fault: Fault) -> str:
+    def count_transition(
+        self, route: str, upstream: str, before: str, after: str
+    ) -> None:
+        """Count a change of state of a breaker."""
+        key = (route, upstream, before, after)
+        if key not in self.transitions and not self._take(1):
+            key = (OVERFLOW, OVERFLOW, before, after)
+        self.transitions[key] += 1
+
+    def requests_of(self, route: str) -> int:
+        """Return how many requests of a route have ended."""
+        return sum(
+            sum(series.durations.counts)
+            for key, series in self.requests.items()
+            if key[1] == route
+        )
+
+    def label_of(self, code: str) -> str:
         """Return the code as a label; applications may invent only so many."""
-        code = fault.spec.code
-        if (
-            fault.spec.status
-            or fault.spec.proxy_error
-            or code in self._application_codes
-        ):
+        if code in self._application_codes or find(code) is not None:
             return code
         if len(self._application_codes) >= _MAX_APPLICATION_CODES:
             return OTHER_CODE
         self._application_codes.add(code)
         return code
 
+    def _count_bad(self, outcome: Outcome, fault: Fault | None) -> None:
+        """Tell what went wrong for the user from what the client did to itself."""
+        is_ours = fault is not None and fault.origin is not Origin.CLIENT
+        status = outcome.status
+        if status >= _SERVER_ERROR or (is_ours and status < _CLIENT_ERROR):
+            self.failures += 1
+        else:
+            self.successes += 1
+
+    def _count_attempt_timeouts(self, attempts: tuple[Attempt, ...]) -> None:
+        """Count limits of time that ended an attempt, though not the request."""
+        for attempt in attempts:
+            if attempt.fault is not None:
+                kind = _TIMEOUT_OF_CODE.get(attempt.fault.code)
+                if kind is not None:
+                    self.timeouts[kind.value] += 1
+
+    def _recover(self, route: str, now_s: float) -> None:
+        """A success ends every failure of its route."""
+        for code, since_s in self._failing.pop(route).items():
+            label = code
+            histogram = self.recoveries.get(label)
+            if histogram is None and not self._take(_RECOVERY_SERIES):
+                label = OTHER_CODE
+                histogram = self.recoveries.get(label)
+            if histogram is None:
+                histogram = self.recoveries[label] = Histogram(RECOVERY_BOUNDS_S)
+            histogram.observe(max(0.0, now_s - since_s))
+
     def _new_series(self, key: RequestKey) -> RequestSeries:
-        if len(self.requests) >= self._max_series:
-            listener, _, method, status, code = key
-            key = (listener, OVERFLOW, method, status // 100 * 100, code and OTHER_CODE)
+        if not self._take(_REQUEST_SERIES):
+            status_class = min(key[3] // 100, _MAX_STATUS_CLASS) * 100
+            key = (key[0], OVERFLOW, "_OTHER", status_class, "")
             known = self.requests.get(key)
             if known is not None:
                 return known
         series = self.requests[key] = RequestSeries()
         return series
+
+    def _room_for(
+        self, counts: dict[tuple[str, str], int], key: tuple[str, str]
+    ) -> tuple[str, str]:
+        if key in counts or self._take(1):
+            return key
+        return OVERFLOW, OVERFLOW
+
+    def _take(self, series: int) -> bool:
+        if self._room < series:
+            return False
+        self._room -= series
+        return True
 
 
 def _exemplar(outcome: Outcome, value: float) -> Exemplar:

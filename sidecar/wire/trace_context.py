@@ -1,7 +1,8 @@
 """Where a request stands in its trace, read from and written to its header.
 
 W3C Trace Context (level 1) first, then B3 in its one-line and many-line forms.
-What is not valid is as if it were not there: a new trace begins.
+What is not valid is as if it were not there: a new trace begins. A caller that
+names a trace but leaves the decision to us (B3 can) gets ours.
 """
 
 from __future__ import annotations
@@ -15,13 +16,28 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from random import Random
 
+# Version 00 has these four parts alone; a later one may have more (section 3.2.4).
 _W3C = re.compile(
-    rb"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?"
+    rb"(?!ff)([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-[!-+\--~]*)?"
 )
-_B3 = re.compile(rb"([0-9a-f]{16}|[0-9a-f]{32})-([0-9a-f]{16})(?:-([01d]))?(?:-.*)?")
-_HEX = re.compile(rb"[0-9a-f]{16}|[0-9a-f]{32}")
+_STATE_MEMBER = re.compile(
+    rb"[a-z0-9][a-z0-9_\-*/]{0,255}(@[a-z][a-z0-9_\-*/]{0,13})?=[ -+\--<>-~]{0,256}"
+)
+_B3 = re.compile(
+    rb"([0-9a-f]{32}|[0-9a-f]{16})-([0-9a-f]{16})(?:-([01d])(?:-[0-9a-f]{16})?)?"
+)
+_B3_IDS = re.compile(rb"([0-9a-f]{32}|[0-9a-f]{16})-([0-9a-f]{16})")
+_B3_DECISIONS = {
+    b"1": True,
+    b"d": True,  # Debug: sampled, whatever it costs.
+    b"true": True,  # As old senders write it.
+    b"0": False,
+    b"false": False,
+}
 _MAX_STATE_BYTES = 512
-_RATIO_BITS = (1 << 56) - 1  # The random part that samplers agree to look at.
+_MAX_STATE_MEMBERS = 32
+_RANDOM_SPAN = 1 << 56  # The part of an id that samplers agree to look at.
+_RANDOM_BITS = _RANDOM_SPAN - 1
 
 
 def begin(
@@ -29,22 +45,39 @@ def begin(
 ) -> TraceContext:
     """Return the context of this hop, in the caller's trace or in a new one.
 
-    A caller's decision to sample is kept; a new trace is sampled by its id, as
-    OpenTelemetry's ratio sampler does.
+    Args:
+        named: Header fields by lower-case name.
+        rng: Source of new ids.
+        sample_ratio: Share of the traces to sample whose caller did not decide.
     """
     span_id = rng.getrandbits(64) or 1
-    value = named.get(b"traceparent")
-    if value is not None:
-        context = _from_w3c(value, named.get(b"tracestate", b""), span_id)
+    if b"traceparent" in named:
+        context = _from_w3c(named, span_id)
         if context is not None:
             return context
-    if b"b3" in named or b"x-b3-traceid" in named:
-        context = _from_b3(named, span_id)
-        if context is not None:
-            return context
+    if b"b3" in named or b"x-b3-traceid" in named or b"x-b3-sampled" in named:
+        return _from_b3(named, rng, span_id, sample_ratio)
     trace_id = rng.getrandbits(128) or 1
-    sampled = (trace_id & _RATIO_BITS) < sample_ratio * (_RATIO_BITS + 1)
+    sampled = is_sampled(trace_id, sample_ratio)
     return TraceContext(trace_id, 0, span_id, sampled, b"")
+
+
+def new_span_id(rng: Random) -> int:
+    """Return the id of a new span; 0 is not one."""
+    return rng.getrandbits(64) or 1
+
+
+def is_sampled(trace_id: int, ratio: float) -> bool:
+    """Tell whether a trace is among those that `ratio` keeps.
+
+    Every proxy with the same ratio keeps the same traces, and one with a higher
+    ratio keeps these and more.
+
+    Source:
+        OpenTelemetry, "TraceState: Probability Sampling": the low 56 bits of
+        the id are its randomness, kept when not below a threshold.
+    """
+    return (trace_id & _RANDOM_BITS) >= (1.0 - ratio) * _RANDOM_SPAN
 
 
 def traceparent(trace_id: int, span_id: int, *, sampled: bool) -> bytes:
@@ -52,30 +85,61 @@ def traceparent(trace_id: int, span_id: int, *, sampled: bool) -> bytes:
     return b"00-%032x-%016x-%02x" % (trace_id, span_id, sampled)
 
 
-def _from_w3c(value: bytes, state: bytes, span_id: int) -> TraceContext | None:
-    match = _W3C.fullmatch(value.strip())
-    if match is None or (match[4] is not None and value.startswith(b"00")):
+def _from_w3c(named: Mapping[bytes, bytes], span_id: int) -> TraceContext | None:
+    match = _W3C.fullmatch(named[b"traceparent"].strip())
+    if match is None or (match[5] is not None and match[1] == b"00"):
         return None
-    trace_id, parent_id = int(match[1], 16), int(match[2], 16)
+    trace_id, parent_id = int(match[2], 16), int(match[3], 16)
     if trace_id == 0 or parent_id == 0:
         return None
-    if len(state) > _MAX_STATE_BYTES:
-        state = b""
-    sampled = bool(int(match[3], 16) & 1)
+    sampled = bool(int(match[4], 16) & 1)
+    state = _checked_state(named.get(b"tracestate", b""))
     return TraceContext(trace_id, parent_id, span_id, sampled, state)
 
 
-def _from_b3(named: Mapping[bytes, bytes], span_id: int) -> TraceContext | None:
-    one_line = _B3.fullmatch(named.get(b"b3", b"").strip().lower())
-    if one_line is not None:
-        trace, parent, decision = one_line.groups()
-    else:
-        trace = named.get(b"x-b3-traceid", b"").lower()
-        parent = named.get(b"x-b3-spanid", b"").lower()
-        decision = named.get(b"x-b3-sampled", named.get(b"x-b3-flags"))
-        if not _HEX.fullmatch(trace) or not _HEX.fullmatch(parent):
-            return None
-    trace_id, parent_id = int(trace, 16), int(parent, 16)
-    if trace_id == 0 or parent_id == 0:
-        return None
-    return TraceContext(trace_id, parent_id, span_id, decision in {b"1", b"d"}, b"")
+def _checked_state(state: bytes) -> bytes:
+    """Return `tracestate` as it came, or nothing where it breaks its grammar.
+
+    A bad one must not spoil a good `traceparent` (section 3.3).
+    """
+    if not state or len(state) > _MAX_STATE_BYTES:
+        return b""
+    members = [member.strip(b" \t") for member in state.split(b",")]
+    if len(members) > _MAX_STATE_MEMBERS:
+        return b""
+    if all(not member or _STATE_MEMBER.fullmatch(member) for member in members):
+        return state
+    return b""
+
+
+def _from_b3(
+    named: Mapping[bytes, bytes], rng: Random, span_id: int, sample_ratio: float
+) -> TraceContext:
+    trace_id, parent_id, decision = _read_b3(named)
+    if not trace_id or not parent_id:
+        trace_id, parent_id = rng.getrandbits(128) or 1, 0
+    if decision is None:
+        decision = is_sampled(trace_id, sample_ratio)
+    return TraceContext(trace_id, parent_id, span_id, decision, b"")
+
+
+def _read_b3(named: Mapping[bytes, bytes]) -> tuple[int, int, bool | None]:
+    """Return trace, parent (0 for none) and the caller's decision, if it made one.
+
+    A decision may come alone: `b3: 0` asks not to sample the trace begun here.
+    """
+    line = named.get(b"b3", b"").strip().lower()
+    if line:
+        match = _B3.fullmatch(line)
+        if match is None:
+            return 0, 0, _B3_DECISIONS.get(line)
+        decision = None if match[3] is None else _B3_DECISIONS[match[3]]
+        return int(match[1], 16), int(match[2], 16), decision
+    decision = _B3_DECISIONS.get(named.get(b"x-b3-sampled", b"").strip().lower())
+    if named.get(b"x-b3-flags", b"").strip() == b"1":
+        decision = True
+    ids = b"%b-%b" % (named.get(b"x-b3-traceid", b""), named.get(b"x-b3-spanid", b""))
+    match = _B3_IDS.fullmatch(ids.lower())
+    if match is None:
+        return 0, 0, decision
+    return int(match[1], 16), int(match[2], 16), decision

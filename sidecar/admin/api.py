@@ -1,0 +1,243 @@
+"""The admin API: what the sidecar is, does and met, as JSON.
+
+    GET  /                      what there is
+    GET  /config                the settings in force, secrets masked
+    GET  /routes /upstreams /breakers
+    PUT  /breakers/NAME         {"state": "open", "for_s": 60}: hold it by hand
+    DELETE /breakers/NAME       let it go
+    GET  /faults                ?code= &route= &limit=: the last failures
+    GET  /faults/ID             one of them
+    GET  PUT POST /log-level    debug, info, warning or error
+
+It has no login: it listens on loopback, and `guard.py` keeps web pages out.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+import sidecar
+from sidecar.admin.guard import only_this_host, refusal
+from sidecar.admin.masking import masked
+from sidecar.policy.breaker import State
+from sidecar.record.fault_feed import KEPT
+
+if TYPE_CHECKING:
+    from sidecar.admin.context import AdminContext
+    from sidecar.record.sources import RouteState, UpstreamState
+
+_LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_SHOWN = 100
+_HOLDS = {"open": State.OPEN, "closed": State.CLOSED}
+_HOLD_S = 60.0
+_MAX_HOLD_S = 3600.0  # What is held by hand is forgotten by people.
+
+
+def admin_application(context: AdminContext, max_body_bytes: int) -> web.Application:
+    """Return the admin server."""
+    api = _Api(context)
+    application = web.Application(
+        middlewares=[only_this_host], client_max_size=max_body_bytes
+    )
+    router = application.router
+    router.add_get("/", api.index)
+    router.add_get("/config", api.config)
+    router.add_get("/routes", api.routes)
+    router.add_get("/upstreams", api.upstreams)
+    router.add_get("/breakers", api.breakers)
+    router.add_put("/breakers/{name}", api.hold_breaker)
+    router.add_delete("/breakers/{name}", api.release_breaker)
+    router.add_get("/faults", api.faults)
+    router.add_get("/faults/{id}", api.fault)
+    router.add_get("/log-level", api.log_level)
+    router.add_put("/log-level", api.set_log_level)
+    router.add_post("/log-level", api.set_log_level)
+    return application
+
+
+class _Api:
+    """The handlers."""
+
+    def __init__(self, context: AdminContext) -> None:
+        self._context = context
+
+    async def index(self, request: web.Request) -> web.Response:
+        snapshot = self._context.snapshot
+        return _json(
+            {
+                "service": snapshot.service,
+                "version": sidecar.__version__,
+                "config_version": snapshot.version,
+                "ready": not self._context.not_ready_reason,
+                "paths": sorted({r.canonical for r in request.app.router.resources()}),
+            }
+        )
+
+    async def config(self, _: web.Request) -> web.Response:
+        snapshot = self._context.snapshot
+        settings = self._context.settings.model_dump(mode="json")
+        return _json(
+            {
+                "version": snapshot.version,
+                "source": snapshot.source,
+                "settings": masked(settings),
+            }
+        )
+
+    async def routes(self, _: web.Request) -> web.Response:
+        return _json([_route(state) for state in self._context.runtime.routes])
+
+    async def upstreams(self, _: web.Request) -> web.Response:
+        now_s = self._context.clock.now_s()
+        upstreams = self._context.runtime.upstreams
+        return _json([_upstream(n, u, now_s) for n, u in upstreams.items()])
+
+    async def breakers(self, _: web.Request) -> web.Response:
+        now_s = self._context.clock.now_s()
+        states = self._context.runtime.routes
+        return _json([_breaker(s, now_s) for s in states if s.breaker is not None])
+
+    async def hold_breaker(self, request: web.Request) -> web.Response:
+        state = self._route_with_breaker(request.match_info["name"])
+        if state is None or state.breaker is None:
+            return _no_breaker(request)
+        hold = await _read_hold(request)
+        if isinstance(hold, str):
+            return refusal(400, hold)
+        now_s = self._context.clock.now_s()
+        state.breaker.force(hold[0], now_s + hold[1])
+        return _json(_breaker(state, now_s))
+
+    async def release_breaker(self, request: web.Request) -> web.Response:
+        state = self._route_with_breaker(request.match_info["name"])
+        if state is None or state.breaker is None:
+            return _no_breaker(request)
+        state.breaker.force(None)
+        return _json(_breaker(state, self._context.clock.now_s()))
+
+    async def faults(self, request: web.Request) -> web.Response:
+        query = request.query
+        limit = query.get("limit", str(_SHOWN))
+        if not (limit.isascii() and limit.isdigit()):
+            return refusal(400, f"limit is {limit!r}; it must be a number to {KEPT}")
+        feed = self._context.recorder.feed
+        most = min(KEPT, int(limit[:9]))
+        code, route = query.get("code", ""), query.get("route")
+        return _json(feed.newest(most, code=code.upper(), route=route))
+
+    async def fault(self, request: web.Request) -> web.Response:
+        wanted = request.match_info["id"]
+        record = self._context.recorder.feed.find(wanted)
+        if record is None:
+            return refusal(404, f"no fault {wanted!r} among the last {KEPT}")
+        return _json(record)
+
+    async def log_level(self, _: web.Request) -> web.Response:
+        return _json({"level": _level_name()})
+
+    async def set_log_level(self, request: web.Request) -> web.Response:
+        level = _wanted_level(await _text_of(request))
+        if level not in _LEVELS:
+            return refusal(400, f"{level!r} is none of {', '.join(_LEVELS)}")
+        logging.getLogger("sidecar").setLevel(_LEVELS[level])
+        return _json({"level": level})
+
+    def _route_with_breaker(self, name: str) -> RouteState | None:
+        for state in self._context.runtime.routes:
+            if state.route.name == name and state.breaker is not None:
+                return state
+        return None
+
+
+async def _read_hold(request: web.Request) -> tuple[State, float] | str:
+    """Return how to hold a breaker and for how long, or what is wrong with it."""
+    try:
+        body = json.loads(await _text_of(request))
+    except ValueError:
+        body = None
+    if not isinstance(body, dict) or body.get("state") not in _HOLDS:
+        return 'the body must be like {"state": "open" or "closed", "for_s": 60}'
+    for_s = body.get("for_s", _HOLD_S)
+    if isinstance(for_s, bool) or not isinstance(for_s, int | float):
+        return "for_s must be a number of seconds"
+    if not 0 < for_s <= _MAX_HOLD_S:
+        return f"for_s must be above 0 and at most {_MAX_HOLD_S:g}"
+    return _HOLDS[body["state"]], float(for_s)
+
+
+async def _text_of(request: web.Request) -> str:
+    """Return the body, whatever its declared charset claims it is."""
+    return (await request.read()).decode("utf-8", "replace")
+
+
+def _no_breaker(request: web.Request) -> web.Response:
+    return refusal(404, f"no route {request.match_info['name']!r} with a breaker")
+
+
+def _wanted_level(text: str) -> str:
+    """Return the level in a body: the bare word, or JSON with the key `level`."""
+    word = text.strip()
+    try:
+        value = json.loads(word)
+    except ValueError:
+        return word.lower()
+    if isinstance(value, dict):
+        value = value.get("level", "")
+    return str(value).lower()
+
+
+def _level_name() -> str:
+    level = logging.getLogger("sidecar").getEffectiveLevel()
+    return logging.getLevelName(level).lower()
+
+
+def _route(state: RouteState) -> dict[str, Any]:
+    route = state.route
+    return {
+        "name": route.name,
+        "listener": route.listener,
+        "hosts": route.hosts,
+        "matches": [f"{m.path.kind} {m.path.value}" for m in route.matches],
+        "upstream": route.upstream,
+        "in_flight": state.in_flight,
+        "breaker": "off" if state.breaker is None else state.breaker.state.value,
+    }
+
+
+def _upstream(name: str, upstream: UpstreamState, now_s: float) -> dict[str, Any]:
+    settings = upstream.settings
+    return {
+        "name": name,
+        "in_flight": upstream.requests.count,
+        "max_requests": settings.max_requests,
+        "pending": upstream.pool.pending,
+        "max_pending": settings.max_pending,
+        "max_connections": settings.max_connections,
+        "retry_budget_left": round(upstream.budget.balance(now_s), 2),
+        "endpoints": [
+            {"address": e.name, "idle": len(e.idle), "busy": e.busy}
+            for e in upstream.pool.endpoints
+        ],
+    }
+
+
+def _breaker(state: RouteState, now_s: float) -> dict[str, Any]:
+    breaker = state.breaker
+    assert breaker is not None  # noqa: S101 - for the type checker
+    return {
+        "route": state.route.name,
+        "upstream": state.route.upstream,
+        "state": breaker.state.value,
+        "cause": breaker.cause,
+        "retry_after_s": round(breaker.retry_after_s(now_s), 3),
+        "detail": repr(breaker),
+    }
+
+
+def _json(value: Any) -> web.Response:
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n"
+    return web.json_response(text=text)

@@ -1,0 +1,41 @@
+"""What the two servers ask of the sidecar that they belong to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from sidecar.clock import Clock
+    from sidecar.record.recorder import Recorder
+    from sidecar.record.sources import RuntimeState
+    from sidecar.settings.snapshot import Snapshot
+
+
+class AdminContext(Protocol):
+    """The sidecar; each answer reads it anew, so a reload shows at once."""
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """Return the configuration in force."""
+
+    @property
+    def settings(self) -> BaseModel:
+        """Return it as it was written, defaults filled in."""
+
+    @property
+    def runtime(self) -> RuntimeState:
+        """Return it at work."""
+
+    @property
+    def recorder(self) -> Recorder:
+        """Return who counts."""
+
+    @property
+    def clock(self) -> Clock:
+        """Return the clock of all of them."""
+
+    @property
+    def not_ready_reason(self) -> str:
+        """Return why no traffic should come; empty when it should."""

@@ -1,0 +1,99 @@
+"""Health and metrics: what kubelet and Prometheus ask, open to the network.
+
+/healthz/ready   503 with the reason while starting and draining
+/healthz/live    200 as long as the event loop turns
+/metrics         Prometheus text, or OpenMetrics if Accept asks for it
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from sidecar.record.collector import SidecarCollector
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prometheus_client.core import Metric
+
+    from sidecar.admin.context import AdminContext
+
+_OPENMETRICS_END = b"# EOF\n"
+_MAX_SAMPLES = 250  # About a millisecond of encoding: no request waits for more.
+
+
+def health_application(context: AdminContext) -> web.Application:
+    """Return the server for probes and scrapers."""
+    handlers = _Health(context)
+    application = web.Application()
+    application.router.add_get("/healthz/ready", handlers.ready)
+    application.router.add_get("/healthz/live", handlers.live)
+    application.router.add_get("/metrics", handlers.metrics)
+    return application
+
+
+class _Health:
+    """The handlers."""
+
+    def __init__(self, context: AdminContext) -> None:
+        self._context = context
+        self._collector = SidecarCollector(
+            context.recorder, context.clock, lambda: context.runtime
+        )
+
+    async def ready(self, _: web.Request) -> web.Response:
+        reason = self._context.not_ready_reason
+        if reason:
+            return web.Response(status=503, text=f"not ready: {reason}\n")
+        return web.Response(text="ready\n")
+
+    async def live(self, _: web.Request) -> web.Response:
+        return web.Response(text="live\n")
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        """Encode, letting the traffic pass between one piece and the next."""
+        accept = ", ".join(request.headers.getall("Accept", ()))
+        encode, content_type = choose_encoder(accept)
+        is_open = content_type.startswith("application/openmetrics-text")
+        body = bytearray()
+        for metric in self._collector.collect():
+            for piece in _pieces(metric):
+                text = encode(piece)
+                if is_open:
+                    text = text.removesuffix(_OPENMETRICS_END)
+                body += text if piece.is_first else _without_head(text)
+                await asyncio.sleep(0)
+        if is_open:
+            body += _OPENMETRICS_END
+        return web.Response(body=bytes(body), headers={"Content-Type": content_type})
+
+
+class _Piece(Collector):
+    """Some samples of a family, in the shape that the encoders take."""
+
+    def __init__(self, metric: Metric, *, is_first: bool) -> None:
+        self._metric = metric
+        self.is_first = is_first
+
+    def collect(self) -> Iterator[Metric]:
+        yield self._metric
+
+
+def _pieces(metric: Metric) -> Iterator[_Piece]:
+    """Cut a large family into pieces; the first carries its description."""
+    samples = metric.samples
+    for start in range(0, max(1, len(samples)), _MAX_SAMPLES):
+        metric.samples = samples[start : start + _MAX_SAMPLES]
+        yield _Piece(metric, is_first=start == 0)
+
+
+def _without_head(text: bytes) -> bytes:
+    """Drop HELP, TYPE and UNIT, which a family has once."""
+    while text.startswith(b"# "):
+        text = text.partition(b"\n")[2]
+    return text

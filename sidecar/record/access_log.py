@@ -1,0 +1,89 @@
+"""Which requests get a line, and what is in it: one JSON object a line.
+
+A line holds no query, no header value and no body. The line of a failure is its
+whole record (`fault_feed.record_of`).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from sidecar.model import Outcome, hot_value
+from sidecar.record.fault_feed import Failure, iso_time, milliseconds, record_of
+
+if TYPE_CHECKING:
+    from sidecar.settings.snapshot import AccessLog
+
+
+@hot_value
+class Transition:
+    """A breaker moved."""
+
+    wall_ns: int
+    route: str
+    upstream: str
+    before: str
+    after: str
+    cause: str
+
+
+Loggable = Outcome | Failure | Transition
+
+
+def success_ratio(settings: AccessLog) -> float:
+    """Return the share of the requests without a fault that get a line."""
+    return {"all": 1.0, "sampled": settings.sample_ratio}.get(settings.mode, 0.0)
+
+
+def line_of(item: Loggable) -> str:
+    """Return the line, without its end."""
+    if isinstance(item, Outcome):
+        members = _request(item)
+    elif isinstance(item, Failure):
+        members = record_of(item) | _where(item.outcome)
+    else:
+        members = _transition(item)
+    return json.dumps(members, ensure_ascii=False, separators=(",", ":"), default=str)
+
+
+def _request(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "event": "request",
+        "time": iso_time(outcome.start_wall_ns),
+        "listener": outcome.listener,
+        "route": outcome.route,
+        "upstream": outcome.upstream,
+        "endpoint": outcome.attempts[-1].endpoint if outcome.attempts else "",
+        "method": outcome.method,
+        "status": outcome.status,
+        "duration_ms": milliseconds(outcome.duration_s),
+        "attempts": len(outcome.attempts),
+        "trace_id": f"{outcome.trace.trace_id:032x}",
+        "request_id": outcome.request_id,
+        **_where(outcome),
+    }
+
+
+def _where(outcome: Outcome) -> dict[str, Any]:
+    """Return what the log alone tells: it is for one request, not for a kind."""
+    return {
+        "path": outcome.path.decode("latin-1"),
+        "authority": outcome.authority.decode("latin-1"),
+        "client": outcome.client,
+        "request_bytes": outcome.request_bytes,
+        "response_bytes": outcome.response_bytes,
+        "upgraded": outcome.is_upgraded,
+    }
+
+
+def _transition(move: Transition) -> dict[str, Any]:
+    return {
+        "event": "breaker",
+        "time": iso_time(move.wall_ns),
+        "route": move.route,
+        "upstream": move.upstream,
+        "from": move.before,
+        "to": move.after,
+        "cause": move.cause,
+    }

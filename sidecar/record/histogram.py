@@ -1,0 +1,48 @@
+"""Counts by upper bound: what a Prometheus histogram is made of."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+
+from sidecar.model import hot_value
+
+# OpenTelemetry HTTP semantic conventions, http.server.request.duration.
+DURATION_BOUNDS_S = (
+    0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
+)  # fmt: skip
+# A failure may heal with the next retry, or with the next release.
+RECOVERY_BOUNDS_S = (
+    0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0,
+)  # fmt: skip
+
+
+@hot_value
+class Exemplar:
+    """One request that stands for many."""
+
+    trace_id: int
+    value: float
+    wall_ns: int
+
+
+class Histogram:
+    """Counts by upper bound, the sum, and an exemplar a bucket."""
+
+    __slots__ = ("bounds_s", "counts", "exemplars", "sum_s")
+
+    def __init__(self, bounds_s: tuple[float, ...]) -> None:
+        self.bounds_s = bounds_s
+        self.counts = [0] * (len(bounds_s) + 1)  # The last: above every bound.
+        self.sum_s = 0.0
+        self.exemplars: dict[int, Exemplar] = {}  # By bucket.
+
+    def __repr__(self) -> str:
+        """Return its state in a line."""
+        return f"<Histogram count={sum(self.counts)} sum={self.sum_s:g}s>"
+
+    def observe(self, seconds: float) -> int:
+        """Count one; return its bucket."""
+        bucket = bisect_left(self.bounds_s, seconds)
+        self.counts[bucket] += 1
+        self.sum_s += seconds
+        return bucket

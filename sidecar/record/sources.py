@@ -1,0 +1,113 @@
+"""What is read of the running proxy when somebody looks: never on the hot path.
+
+The recorder counts what has happened; what is so at this moment (breakers, pools,
+budgets, requests in flight) lives elsewhere and is asked for through these.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence, Sized
+
+    from sidecar.policy.breaker import CircuitBreaker
+    from sidecar.policy.budget import RetryBudget
+    from sidecar.settings.snapshot import Route, Snapshot, Upstream
+
+
+class EndpointState(Protocol):
+    """One address of an upstream."""
+
+    @property
+    def name(self) -> str:
+        """Return host:port."""
+
+    @property
+    def idle(self) -> Sized:
+        """Return its idle connections."""
+
+    @property
+    def busy(self) -> int:
+        """Return how many connections serve a request, or are being opened."""
+
+
+class PoolState(Protocol):
+    """The connections of one upstream."""
+
+    @property
+    def endpoints(self) -> Sequence[EndpointState]:
+        """Return its addresses."""
+
+    @property
+    def pending(self) -> int:
+        """Return how many requests wait for a connection."""
+
+
+class InFlight(Protocol):
+    """How many there are at once."""
+
+    @property
+    def count(self) -> int:
+        """Return how many there are now."""
+
+
+class UpstreamState(Protocol):
+    """A named set of endpoints at work."""
+
+    @property
+    def settings(self) -> Upstream:
+        """Return its settings, with the caps."""
+
+    @property
+    def pool(self) -> PoolState:
+        """Return its connections."""
+
+    @property
+    def budget(self) -> RetryBudget:
+        """Return its retry budget."""
+
+    @property
+    def requests(self) -> InFlight:
+        """Return its requests in flight."""
+
+
+class RouteState(Protocol):
+    """A route at work."""
+
+    @property
+    def route(self) -> Route:
+        """Return its settings."""
+
+    @property
+    def breaker(self) -> CircuitBreaker | None:
+        """Return its breaker, if it has one."""
+
+    @property
+    def in_flight(self) -> int:
+        """Return its requests in flight."""
+
+
+class RuntimeState(Protocol):
+    """One configuration at work."""
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """Return the configuration in force."""
+
+    @property
+    def routes(self) -> Iterable[RouteState]:
+        """Return the routes, in the order of the file."""
+
+    @property
+    def upstreams(self) -> Mapping[str, UpstreamState]:
+        """Return the upstreams by name."""
+
+
+def connections_of(upstream: UpstreamState) -> tuple[int, int]:
+    """Return how many connections of an upstream are idle, and how many busy."""
+    idle = busy = 0
+    for endpoint in upstream.pool.endpoints:
+        idle += len(endpoint.idle)
+        busy += endpoint.busy
+    return idle, busy
