@@ -17,30 +17,23 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from sidecar import telling
 from sidecar.accept.request_body import RequestBody
 from sidecar.accept.response import ResponseWriter
 from sidecar.attempt import Try
+from sidecar.checkout import Checkout
 from sidecar.faults.catalogue import FaultCode, ProxyFault
-from sidecar.faults.classify import (
-    classify_answer,
-    classify_timeout,
-    classify_unexpected,
-)
+from sidecar.faults.classify import classify_timeout, classify_unexpected
 from sidecar.faults.render import ReplyRequest, render, tag_fields
 from sidecar.model import (
-    CHUNKED,
     NO_BODY,
-    UNTIL_CLOSE,
     Attempt,
     Fault,
-    Fields,
-    Origin,
     Outcome,
     Phase,
     Processed,
     TimeoutKind,
 )
-from sidecar.policy.countdown import Countdown
 from sidecar.policy.deadline import parse_deadline_ms, parse_grpc_timeout
 from sidecar.policy.retry import (
     IDEMPOTENT,
@@ -51,21 +44,18 @@ from sidecar.policy.retry import (
     is_refusal,
     parse_retry_after,
 )
-from sidecar.rendezvous import Rendezvous
 from sidecar.route import rewrite
 from sidecar.settings.snapshot import FieldEdits
+from sidecar.time_limits import TimeLimits
+from sidecar.upstream.connection import UpstreamConnection
 from sidecar.wire import trace_context
-from sidecar.wire.fields import Hop, request_section, response_section
+from sidecar.wire.fields import request_section, response_section
 
 if TYPE_CHECKING:
-    import asyncio
-
     from sidecar.accept.client import ClientConnection
-    from sidecar.faults.spec import FaultSpec
-    from sidecar.model import RequestHead, ResponseHead
+    from sidecar.model import Fields, RequestHead, ResponseHead
     from sidecar.route.table import Found
     from sidecar.runtime import RouteState, Runtime
-    from sidecar.upstream.connection import UpstreamConnection
     from sidecar.upstream.pool import Endpoint
 
 _log = logging.getLogger(__name__)
@@ -75,7 +65,7 @@ _FIRST_FAILURE = 400  # Below it there is nothing to decide.
 _CLIENT_GONE = 499
 _NO_EDITS = FieldEdits()
 _MAX_REQUEST_ID_BYTES = 128
-_STREAMS = (b"text/event-stream", b"application/grpc")
+_ANY_AGE_S = float("inf")
 
 
 class Exchange:
@@ -86,13 +76,12 @@ class Exchange:
         "_body",
         "_budget_taken",
         "_client",
-        "_countdown",
-        "_deadline_s",
         "_fault",
         "_found",
         "_has_slot",
         "_head",
         "_is_rested",
+        "_limits",
         "_meeting",
         "_request_id",
         "_retry_skipped",
@@ -111,27 +100,25 @@ class Exchange:
     def __init__(
         self, runtime: Runtime, client: ClientConnection, head: RequestHead
     ) -> None:
+        clock = runtime.clock
         self._runtime = runtime
         self._client = client
         self._head = head
-        self._meeting: Rendezvous[None] = Rendezvous(client.loop)
-        self._start_s = runtime.clock.now_s()
-        self._start_wall_ns = runtime.clock.wall_ns()
-        self._countdown = Countdown()
+        self._meeting = client.meeting
+        self._start_s = clock.now_s()
+        self._start_wall_ns = clock.wall_ns()
+        self._limits = TimeLimits(clock, client.alarm)
         self._body = (
             None if head.body_bytes == NO_BODY else RequestBody(head.body_bytes, client)
         )
         self._writer = ResponseWriter(
             client.transport, head.minor, keep_alive=head.keep_alive
         )
-        self._trace = trace_context.begin(
-            head.named, runtime.rng, runtime.snapshot.tracing.sample_ratio
-        )
+        self._trace = trace_context.begin(head.named, runtime.rng, runtime.sample_ratio)
         self._request_id = self._kept_or_new_id()
         self._route: RouteState | None = None
         self._found: Found | None = None
         self._section = b""
-        self._deadline_s: float | None = None  # When the caller gives up.
         self._try: Try | None = None
         self._attempts: list[Attempt] = []
         self._tunnel: UpstreamConnection | None = None
@@ -170,10 +157,8 @@ class Exchange:
     async def _travel(self) -> None:
         route = self._match()
         self._admit(route)
-        retries = 0
         while True:
-            attempt = Try(retries + 1, self._runtime, route, self, self._body)
-            self._try = attempt
+            attempt = self._new_try(route)
             fault = None
             try:
                 await self._make(attempt)
@@ -183,50 +168,44 @@ class Exchange:
             if fault is None and self._is_final(attempt):
                 await self._respond(attempt)
                 return
-            decision = self._decide(attempt, fault, retries)
+            decision = self._decide(attempt, fault)
             if not isinstance(decision, Retry):
                 self._retry_skipped = decision.value
                 if fault is not None:
-                    raise self._exhausted(fault, retries)
+                    raise telling.of_all_tries(fault, attempt.n, decision.value)
                 await self._respond(attempt)
                 return
             self._end_try(attempt)
-            retries += 1
             self._runtime.recorder.retried(
                 route.route.name, route.route.upstream, _reason(attempt)
             )
-            await self._wait_s(decision.delay_s)
+            await self._rest(decision.delay_s)
 
     def _match(self) -> RouteState:
         """Find the route."""
-        runtime, head = self._runtime, self._head
-        found = runtime.tables[self._client.listener].find(head)
+        runtime, head, listener = self._runtime, self._head, self._client.listener
+        found = runtime.tables[listener].find(head)
         if found is None:
             method, path = head.method, head.path.decode("latin-1")
             msg = f"no route for {method} {path} at host {head.host.decode('latin-1')}"
             raise ProxyFault(FaultCode.ROUTE_NOT_FOUND, msg)
         self._found = found
-        self._route = route = runtime.state_of(found.route)
+        self._route = route = runtime.states[listener][found.index]
         route.in_flight += 1
-        if runtime.via in head.named.get(b"via", b""):
+        named = head.named
+        if b"via" in named and runtime.via in named[b"via"]:
             msg = "this request came from this very proxy"
             raise ProxyFault(FaultCode.PROXY_LOOP, msg)
         return route
 
     def _admit(self, route: RouteState) -> None:
         """Refuse early, before anything is touched; start the clocks."""
-        runtime, head, settings = self._runtime, self._head, route.route
-        if runtime.is_draining and self._client.listener == "inbound":
+        if self._runtime.is_draining and self._client.listener == "inbound":
             self._writer.keep_alive = False
             msg = "this proxy is going away"
             raise ProxyFault(FaultCode.DRAINING, msg)
-        left_s = self._caller_left_s()
-        if left_s is not None:
-            self._deadline_s = self._start_s + left_s
-            self._countdown.limit_request(TimeoutKind.DEADLINE, self._start_s, left_s)
-            if left_s <= 0:
-                raise classify_timeout(TimeoutKind.DEADLINE, Phase.REQUEST, left_s)
-        upstream = route.upstream
+        self._heed_deadline()
+        settings, upstream, now_s = route.route, route.upstream, self._start_s
         if not upstream.pool.endpoints:
             msg = f"upstream {settings.upstream} has no endpoint"
             raise ProxyFault(FaultCode.UPSTREAM_UNHEALTHY, msg)
@@ -234,105 +213,96 @@ class Exchange:
             msg = f"upstream {settings.upstream}: {upstream.requests.count} in flight"
             raise ProxyFault(FaultCode.POOL_EXHAUSTED, msg, retry_after_s=1.0)
         self._has_slot = True
-        upstream.budget.request_started(self._start_s)
-        if self._body is not None:
+        upstream.budget.request_started(now_s)
+        body = self._body
+        if body is not None:
             keep_bytes = settings.retry.body_buffer_bytes
-            self._body.limit(keep_bytes, settings.body_max_bytes, head.body_bytes)
+            body.limit(keep_bytes, settings.body_max_bytes, self._head.body_bytes)
         self._section = self._head_lines(route)
-        if self._body is None or self._body.is_complete:
-            self._start_request_clock(self._start_s)
+        is_body_to_come = body is not None and not body.is_complete
+        self._limits.on_route(settings.timeouts, now_s, is_body_to_come=is_body_to_come)
+
+    def _heed_deadline(self) -> None:
+        """Take over what the caller says of its own limit (semantics: §2.1)."""
+        named = self._head.named
+        if b"x-316-deadline-ms" in named and self._client.is_trusted:
+            left_s = parse_deadline_ms(named[b"x-316-deadline-ms"])
+        elif b"grpc-timeout" in named:
+            left_s = parse_grpc_timeout(named[b"grpc-timeout"])
         else:
-            self._watch_upload()
+            return
+        if left_s is None:
+            msg = "x-316-deadline-ms or grpc-timeout cannot be read"
+            raise ProxyFault(FaultCode.PROTO_CONTROL_HEADER, msg)
+        self._limits.on_deadline(self._start_s, left_s)
+        if left_s <= 0:
+            raise classify_timeout(TimeoutKind.DEADLINE, Phase.REQUEST, left_s)
+
+    def _new_try(self, route: RouteState) -> Try:
+        runtime, attempts = self._runtime, self._attempts
+        start_s = runtime.clock.now_s() if attempts else self._start_s
+        attempt = self._try = Try(
+            len(attempts) + 1,
+            route,
+            self,
+            self._body,
+            start_s,
+            trace_context.new_span_id(runtime.rng),
+        )
+        return attempt
 
     async def _make(self, attempt: Try) -> None:
         """Make one attempt, up to the head of its response."""
-        if self._client.is_gone:
+        client, head, body = self._client, self._head, self._body
+        if client.is_gone:
             raise self._client_left()
-        attempt.admit(self._head.method)
-        await self._connect(attempt)
-        attempt.send(self._head, self._attempt_head(attempt))
-        self._sent(attempt)
+        attempt.admit(head.method)
+        self._limits.on_attempt(
+            attempt.start_s, is_body_to_come=body is not None and not body.is_complete
+        )
+        pool, endpoint = attempt.route.upstream.pool, self._pick(attempt)
+        max_idle_s = self._max_idle_s(attempt)
+        granted = pool.take(endpoint, attempt.start_s, max_idle_s)
+        if isinstance(granted, UpstreamConnection):
+            attempt.use(granted, is_reused=True)
+        else:
+            way = Checkout(attempt, endpoint, self._runtime.clock, self._meeting)
+            await way.finish(granted, max_idle_s)
+        attempt.send(head.method, self._attempt_head(attempt))
         while attempt.head is None:
             await self._meeting.wait()
 
-    async def _connect(self, attempt: Try) -> None:
-        """Get a connection: an idle one, a new one, or wait for one."""
+    def _pick(self, attempt: Try) -> Endpoint:
+        """Choose an endpoint, one that was not tried if there is such."""
         upstream = attempt.route.upstream
-        tried = {record.endpoint for record in self._attempts}
         endpoints = upstream.pool.endpoints
-        skip = [i for i, e in enumerate(endpoints) if e.name in tried] if tried else ()
+        skip: tuple[int, ...] = ()
+        if self._attempts:
+            tried = {record.endpoint for record in self._attempts}
+            skip = tuple(i for i, e in enumerate(endpoints) if e.name in tried)
         endpoint = endpoints[upstream.balancer.pick(len(endpoints), skip)]
-        max_idle_s = self._max_idle_s(attempt)
-        while True:
-            connect = attempt.take_idle(endpoint, max_idle_s)
-            if attempt.connection is not None:
-                return
-            if connect is not None:
-                await self._open(attempt, endpoint)
-                return
-            await self._queue(attempt, endpoint)
-
-    async def _open(self, attempt: Try, endpoint: Endpoint) -> None:
-        """Open a connection while the alarm and the client can interrupt."""
-        timeouts = attempt.route.route.timeouts
-        upstream, clock = attempt.route.upstream, self._runtime.clock
-        attempt.phase = Phase.CONNECT
-        task = self._client.loop.create_task(
-            upstream.connector.connect(endpoint, timeouts.dns_s)
-        )
-        task.add_done_callback(lambda _: self._meeting.deliver(None))
-        now_s = clock.now_s()
-        self._countdown.limit_step(TimeoutKind.CONNECT, now_s, timeouts.connect_s)
-        self._limit_attempt(attempt, now_s)
-        try:
-            while not task.done():
-                await self._meeting.wait()
-            attempt.connection = task.result()
-        except BaseException:
-            task.cancel()
-            task.add_done_callback(_close_unused)
-            upstream.pool.give_up(endpoint)
-            raise
-        finally:
-            self._countdown.step_due_s = float("inf")
-
-    async def _queue(self, attempt: Try, endpoint: Endpoint) -> None:
-        """Wait in line for a connection."""
-        pool = attempt.route.upstream.pool
-        waiter: asyncio.Future[None] = self._client.loop.create_future()
-        waiter.add_done_callback(lambda _: self._meeting.deliver(None))
-        if not pool.enqueue(endpoint, waiter):
-            msg = f"{pool.open_connections} connections, {pool.pending} wait for one"
-            raise ProxyFault(
-                FaultCode.POOL_EXHAUSTED, msg, phase=Phase.QUEUE, retry_after_s=1.0
-            )
-        self._arm()
-        try:
-            while not waiter.done():
-                await self._meeting.wait()
-        except BaseException:
-            pool.leave(endpoint, waiter)
-            raise
+        attempt.endpoint = endpoint
+        return endpoint
 
     def _is_final(self, attempt: Try) -> bool:
         """Tell at once, for nearly all responses, that there is nothing to retry."""
         head = attempt.head
         assert head is not None  # noqa: S101 - for the type checker
-        if attempt.status == _SWITCHING and self._head.upgrade is None:
-            raise ProxyFault(
-                FaultCode.PROTO_UPSTREAM,
-                "101 to a request without Upgrade",
-                phase=Phase.HEADERS,
-                processed=Processed.YES,
-            )
-        return head.status < _FIRST_FAILURE and b"x-316-code" not in head.named
+        if head.status < _FIRST_FAILURE:
+            if head.status == _SWITCHING and self._head.upgrade is None:
+                raise ProxyFault(
+                    FaultCode.PROTO_UPSTREAM,
+                    "101 to a request without Upgrade",
+                    phase=Phase.HEADERS,
+                    processed=Processed.YES,
+                )
+            return b"x-316-code" not in head.named
+        return False
 
-    def _decide(
-        self, attempt: Try, fault: ProxyFault | None, retries: int
-    ) -> Retry | StopReason:
+    def _decide(self, attempt: Try, fault: ProxyFault | None) -> Retry | StopReason:
         """Ask the retry policy, then the budget."""
-        trial = self._trial(attempt, fault, retries)
         route = attempt.route
+        trial = self._trial(attempt, fault)
         decision = decide(route.route.retry, trial, self._runtime.rng)
         if not isinstance(decision, Retry):
             return decision
@@ -344,27 +314,25 @@ class Exchange:
         self._budget_taken = True
         return decision
 
-    def _trial(self, attempt: Try, fault: ProxyFault | None, retries: int) -> Trial:
+    def _trial(self, attempt: Try, fault: ProxyFault | None) -> Trial:
         """Gather what the retry policy looks at."""
-        runtime, head, route = self._runtime, self._head, attempt.route
-        answer = None if fault is not None else attempt.head
-        named = {} if answer is None else answer.named
+        runtime, head, body = self._runtime, self._head, self._body
+        named = attempt.head.named if attempt.head and fault is None else {}
         return Trial(
             head.method,
-            retries,
+            attempt.n - 1,
             None if fault is None else fault.code,
-            0 if answer is None else answer.status,
-            self._processed(attempt, fault),
-            self._countdown.request_due_s - runtime.clock.now_s(),
-            is_body_replayable=self._body is None or self._body.is_replayable,
+            attempt.status if fault is None else 0,
+            self._processed(attempt) if fault is None else fault.processed,
+            self._limits.left_s,
+            is_body_replayable=body is None or body.is_replayable,
             is_upgrade=head.upgrade is not None,
             is_client_gone=self._client.is_gone,
             has_response_started=self._writer.has_begun,
             has_idempotency_key=b"idempotency-key" in head.named,
             is_marked_retry=self._client.is_trusted
             and head.named.get(b"x-316-attempt", b"1") != b"1",
-            has_other_endpoint=len(route.upstream.pool.endpoints)
-            > len({record.endpoint for record in self._attempts} | {_name(attempt)}),
+            has_other_endpoint=self._has_untried_endpoint(attempt),
             app_code=named.get(b"x-316-code", b"").decode("latin-1"),
             retry_after_s=parse_retry_after(
                 named[b"retry-after"], runtime.clock.wall_ns() / 1e9
@@ -373,13 +341,16 @@ class Exchange:
             else None,
         )
 
-    def _processed(self, attempt: Try, fault: ProxyFault | None) -> Processed:
-        """Tell whether the application may have acted on this attempt."""
-        if fault is not None:
-            return fault.processed
-        head = attempt.head
+    def _has_untried_endpoint(self, attempt: Try) -> bool:
+        tried = {record.endpoint for record in self._attempts}
+        if attempt.endpoint is not None:
+            tried.add(attempt.endpoint.name)
+        return len(attempt.route.upstream.pool.endpoints) > len(tried)
+
+    def _processed(self, attempt: Try) -> Processed:
+        """Tell whether the application may have acted, given its answer."""
+        head, settings = attempt.head, attempt.route.upstream.settings
         assert head is not None  # noqa: S101 - for the type checker
-        settings = attempt.route.upstream.settings
         is_peer_word = settings.is_peer and head.named.get(b"x-316-processed") == b"no"
         if is_peer_word or is_refusal(
             head.status, is_first_on_reused=attempt.is_reused
@@ -387,38 +358,53 @@ class Exchange:
             return Processed.NO
         return Processed.UNKNOWN
 
+    async def _rest(self, delay_s: float) -> None:
+        """Wait before the next attempt; whoever leaves ends the wait."""
+        if delay_s <= 0:
+            return
+        clock = self._runtime.clock
+        self._is_rested = False
+        timer = clock.call_at(clock.now_s() + delay_s, self._end_rest)
+        self._limits.on_wait()
+        try:
+            while not self._is_rested:
+                await self._meeting.wait()
+        finally:
+            timer.cancel()
+
+    def _end_rest(self) -> None:
+        self._is_rested = True
+        self._meeting.deliver()
+
     async def _respond(self, attempt: Try) -> None:
         """Send the client what the attempt brought, as it comes."""
-        head = attempt.head
+        head, writer, runtime = attempt.head, self._writer, self._runtime
         assert head is not None  # noqa: S101 - for the type checker
         self._status = head.status
-        writer, via = self._writer, b"1.1 " + self._runtime.via
         edits = attempt.route.route.response_edits
         if head.status == _SWITCHING:
-            section = response_section(head, via, edits, [])
+            section = response_section(head, runtime.via_line, edits, [])
             writer.upgrade(section, head.named.get(b"upgrade", b""))
             await self._tunnel_through(attempt)
             return
-        if self._body is not None and not self._body.is_complete:
+        body = self._body
+        if body is not None and not body.is_complete:
             writer.keep_alive = False  # What is left of it would be in the way.
-        if self._runtime.is_draining and self._client.listener == "inbound":
+        if runtime.is_draining and self._client.listener == "inbound":
             writer.keep_alive = False
-        section = response_section(head, via, edits, self._tags(head))
+        tags = [] if head.status < _FIRST_FAILURE else self._tags(head, attempt.n)
+        section = response_section(head, runtime.via_line, edits, tags)
         writer.begin(section, head, self._head.method, attempt.relay_to(writer))
         if not attempt.is_ended:
-            self._watch_download(head, attempt)
+            self._limits.on_response(head)
             while not attempt.is_ended:
                 await self._meeting.wait()
         writer.end(attempt.trailers)
 
     async def _tunnel_through(self, attempt: Try) -> None:
         """Be a pipe until both sides have said all (RFC 9110, 7.8)."""
-        connection = attempt.connection
-        assert connection is not None  # noqa: S101 - for the type checker
-        self._countdown.request_due_s = float("inf")
-        self._countdown.attempt_due_s = float("inf")
-        self._tunnel = connection
-        self._limit_idle(attempt)
+        self._tunnel = attempt.connection
+        self._limits.on_tunnel()
         held = attempt.relay_to(self._writer)
         if held:
             self._writer.write(held)
@@ -432,18 +418,11 @@ class Exchange:
 
     def _answer(self, fault: ProxyFault) -> None:
         """Tell the client of a failure, as far as it can still be told."""
-        attempt = self._try
+        attempt, writer, head = self._try, self._writer, self._head
         if attempt is not None and attempt.fault is None and attempt.head is None:
             attempt.fault = fault
-        self._fault = self._named(
-            fault.spec,
-            fault.detail,
-            fault.phase,
-            fault.processed,
-            timeout=fault.timeout,
-            retry_after_s=fault.retry_after_s,
-        )
-        writer, head = self._writer, self._head
+        fault_id = self._runtime.new_fault_id()
+        self._fault = telling.of_fault(fault, self._attempts, fault_id)
         if self._client.is_gone or fault.spec.status == _CLIENT_GONE:
             writer.keep_alive = False
             self._status = self._status or _CLIENT_GONE
@@ -461,78 +440,25 @@ class Exchange:
             snapshot.expose,
         )
         reply = render(self._fault, fault.status, asked)
-        if fault.code in (FaultCode.RETRY_EXHAUSTED, FaultCode.RETRY_BUDGET):
-            reply.fields.append((b"x-316-retry", b"exhausted"))
+        if telling.is_exhausting(fault.code):
+            reply.fields.append(telling.EXHAUSTED)
         self._status = reply.status
-        writer.reply(reply, head.method, self._runtime.via)
+        writer.reply(reply, head.method, self._runtime.via_line)
 
-    def _exhausted(self, fault: ProxyFault, retries: int) -> ProxyFault:
-        """Name the failure of the whole, where that is not its last attempt."""
-        reason = self._retry_skipped
-        if reason == StopReason.BUDGET.value:
-            code = FaultCode.RETRY_BUDGET
-        elif retries and reason == StopReason.EXHAUSTED.value:
-            code = FaultCode.RETRY_EXHAUSTED
-        else:
-            return fault
-        return ProxyFault(
-            code,
-            f"{retries + 1} attempts, the last: {fault}",
-            phase=fault.phase,
-            processed=fault.processed,
-            timeout=fault.timeout,
-            retry_after_s=fault.retry_after_s,
-            status=fault.status,
-        )
-
-    def _tags(self, head: ResponseHead) -> Fields:
+    def _tags(self, head: ResponseHead, tries: int) -> Fields:
         """Name the failure that an application's answer tells of, if it does."""
-        spec = classify_answer(head.status, head.named.get(b"x-316-code"))
-        if spec is None:
+        reason = self._retry_skipped
+        fault = telling.of_answer(head, tries, reason, self._runtime.new_fault_id)
+        if fault is None:
             return []
-        is_exhausted = self._retry_skipped == StopReason.EXHAUSTED.value
-        if is_exhausted and self._attempts:
-            spec = FaultCode.RETRY_EXHAUSTED.spec
-        elif self._retry_skipped == StopReason.BUDGET.value:
-            spec = FaultCode.RETRY_BUDGET.spec
-        detail = f"the application answered {head.status}"
-        self._fault = self._named(
-            spec, detail, Phase.BODY, Processed.YES, origin=Origin.UPSTREAM
-        )
-        fields = tag_fields(self._fault, head.status)
-        if is_exhausted:
-            fields.append((b"x-316-retry", b"exhausted"))
+        self._fault = fault
+        fields = tag_fields(fault, head.status)
+        if tries > 1 and reason == StopReason.EXHAUSTED.value:
+            fields.append(telling.EXHAUSTED)
         return fields
 
-    def _named(
-        self,
-        spec: FaultSpec,
-        detail: str,
-        phase: Phase,
-        processed: Processed,
-        *,
-        timeout: TimeoutKind | None = None,
-        retry_after_s: float | None = None,
-        origin: Origin | None = None,
-    ) -> Fault:
-        """Return the fault of the whole, which no attempt's proof can narrow."""
-        for record in self._attempts:
-            if record.processed is not Processed.NO and processed is Processed.NO:
-                processed = record.processed
-        return Fault(
-            spec,
-            self._runtime.new_fault_id(),
-            origin or spec.origin,
-            phase,
-            processed,
-            detail,
-            timeout,
-            retry_after_s,
-        )
-
     def _client_left(self) -> ProxyFault:
-        attempt = self._try
-        phase = Phase.REQUEST if attempt is None else attempt.phase
+        phase = Phase.REQUEST if self._try is None else self._try.phase
         return ProxyFault(
             FaultCode.CLIENT_ABORT,
             f"the client left in phase {phase.value}",
@@ -565,7 +491,7 @@ class Exchange:
         self._attempts.append(attempt.record(now_s))
         attempt.close(now_s)
         self._meeting.forget()
-        self._countdown.attempt_due_s = float("inf")
+        self._limits.on_attempt_over()
 
     def _outcome(self) -> Outcome:
         head, client, found = self._head, self._client, self._found
@@ -596,9 +522,15 @@ class Exchange:
     # What is sent upstream.
 
     def _kept_or_new_id(self) -> bytes:
-        given = self._head.named.get(b"x-request-id")
-        if given and len(given) <= _MAX_REQUEST_ID_BYTES:
-            return given
+        """Return the caller's request id, or a new one."""
+        named = self._head.named
+        if b"x-request-id" in named:
+            given = named[b"x-request-id"]
+            if 0 < len(given) <= _MAX_REQUEST_ID_BYTES:
+                return given
+        trace = self._trace
+        if not trace.parent_id:  # A trace that began here is this request's alone.
+            return b"%032x" % trace.trace_id
         return b"%032x" % self._runtime.rng.getrandbits(128)
 
     def _head_lines(self, route: RouteState) -> bytes:
@@ -606,39 +538,34 @@ class Exchange:
         head, client, found = self._head, self._client, self._found
         assert found is not None  # noqa: S101 - for the type checker
         settings = route.route
-        hop = Hop(
-            b"1.%d %b" % (head.minor, self._runtime.via),
-            client.peer_bytes,
-            b"http",
-            client.is_trusted,
-            self._request_id,
-        )
         host = settings.rewrite.host
         if host is None and head.named.get(b"host") != head.authority:
             host = head.authority  # Of the absolute form (RFC 9112, 3.2.2).
         if host == b"":
             host = route.upstream.pool.endpoints[0].name.encode()
-        line = b"%b %b HTTP/1.1\r\n" % (
+        section = request_section(head, client.hop, host, settings.request_edits)
+        return b"%b %b HTTP/1.1\r\n%bx-request-id: %b\r\n" % (
             head.method.encode(),
             rewrite.target(head, settings.rewrite, found.prefix_bytes),
+            section,
+            self._request_id,
         )
-        return line + request_section(head, hop, host, settings.request_edits)
 
     def _attempt_head(self, attempt: Try) -> bytes:
         """Add what differs from attempt to attempt."""
         trace = self._trace
-        lines = b"traceparent: %b\r\nx-316-attempt: %d\r\n" % (
+        state = b"tracestate: %b\r\n" % trace.state if trace.state else b""
+        left_s = self._limits.request_due_s - attempt.start_s
+        if left_s != _ANY_AGE_S:
+            state += b"x-316-deadline-ms: %d\r\n" % max(1, int(left_s * 1000))
+        return b"%btraceparent: %b\r\nx-316-attempt: %d\r\n%b\r\n" % (
+            self._section,
             trace_context.traceparent(
                 trace.trace_id, attempt.span_id, sampled=trace.sampled
             ),
             attempt.n,
+            state,
         )
-        if trace.state:
-            lines += b"tracestate: %b\r\n" % trace.state
-        left_s = self._countdown.request_due_s - attempt.start_s
-        if left_s != float("inf"):
-            lines += b"x-316-deadline-ms: %d\r\n" % max(1, int(left_s * 1000))
-        return self._section + lines + b"\r\n"
 
     def _max_idle_s(self, attempt: Try) -> float:
         """Return how long a connection may have been idle to be taken.
@@ -649,133 +576,44 @@ class Exchange:
         if attempt.n > 1:
             return -1.0
         if self._head.method in IDEMPOTENT:
-            return float("inf")
+            return _ANY_AGE_S
         return attempt.route.upstream.settings.fresh_after_s
 
-    # Time.
-
-    def _caller_left_s(self) -> float | None:
-        named = self._head.named
-        value = named.get(b"x-316-deadline-ms") if self._client.is_trusted else None
-        parse = parse_deadline_ms
-        if value is None:
-            value = named.get(b"grpc-timeout")
-            parse = parse_grpc_timeout
-        if value is None:
-            return None
-        left_s = parse(value)
-        if left_s is None:
-            msg = "x-316-deadline-ms or grpc-timeout cannot be read"
-            raise ProxyFault(FaultCode.PROTO_CONTROL_HEADER, msg)
-        return left_s
-
-    def _start_request_clock(self, now_s: float) -> None:
-        """The request has been read: from now on its time runs."""
-        route = self._route
-        assert route is not None  # noqa: S101 - for the type checker
-        limit_s = route.route.timeouts.request_s
-        if limit_s is not None:
-            self._countdown.limit_request(TimeoutKind.REQUEST, now_s, limit_s)
-
-    def _limit_attempt(self, attempt: Try, now_s: float) -> None:
-        if self._body is None or self._body.is_complete:
-            per_try_s = attempt.route.route.timeouts.per_try_s
-            self._countdown.limit_attempt(now_s, per_try_s)
-        self._arm()
-
-    def _sent(self, attempt: Try) -> None:
-        """The head is sent: the attempt's time runs, unless a body is to come."""
-        if self._countdown.attempt_due_s == float("inf"):
-            self._limit_attempt(attempt, attempt.start_s)
-
-    def _watch_upload(self) -> None:
-        route = self._route
-        assert route is not None  # noqa: S101 - for the type checker
-        self._countdown.limit_idle(
-            TimeoutKind.REQUEST_BODY_IDLE,
-            self._runtime.clock.now_s(),
-            route.route.timeouts.request_body_idle_s,
-        )
-
-    def _watch_download(self, head: ResponseHead, attempt: Try) -> None:
-        """From the head on, what counts is that bytes move."""
-        countdown = self._countdown
-        countdown.attempt_due_s = float("inf")
-        kind = head.named.get(b"content-type", b"")
-        if head.body_bytes in (CHUNKED, UNTIL_CLOSE) or kind.startswith(_STREAMS):
-            countdown.unlimit_request()
-        self._limit_idle(attempt)
-
-    def _limit_idle(self, attempt: Try) -> None:
-        """Let bytes of the response, or of the tunnel, come in time."""
-        timeouts, now_s = attempt.route.route.timeouts, self._runtime.clock.now_s()
-        if self._tunnel is not None:
-            kind, limit_s = TimeoutKind.TUNNEL_IDLE, timeouts.tunnel_idle_s
-        elif timeouts.per_try_idle_s is not None:
-            kind, limit_s = TimeoutKind.PER_TRY_IDLE, timeouts.per_try_idle_s
-        else:
-            kind, limit_s = TimeoutKind.STREAM_IDLE, timeouts.stream_idle_s
-        self._countdown.limit_idle(kind, now_s, limit_s)
-        self._arm()
-
-    async def _wait_s(self, delay_s: float) -> None:
-        """Wait before the next attempt; whoever leaves ends the wait."""
-        if delay_s <= 0:
-            return
-        clock = self._runtime.clock
-        self._is_rested = False
-        timer = clock.call_at(clock.now_s() + delay_s, self._end_rest)
-        self._arm()
-        try:
-            while not self._is_rested:
-                await self._meeting.wait()
-        finally:
-            timer.cancel()
-
-    def _end_rest(self) -> None:
-        self._is_rested = True
-        self._meeting.deliver(None)
-
-    def _arm(self) -> None:
-        self._client.alarm.set(self._countdown.next_due_s())
+    # What the client does, and the alarm (called by the client's connection).
 
     def on_alarm(self) -> None:
         """A limit of time may be reached."""
-        now_s = self._runtime.clock.now_s()
-        expired = self._countdown.expired(now_s)
-        if expired is None:
-            self._arm()
-            return
-        attempt = self._try
-        phase = Phase.REQUEST if attempt is None else attempt.phase
-        self._meeting.interrupt(classify_timeout(expired[0], phase, expired[1]))
-
-    # What the client does (called by its connection).
+        phase = Phase.REQUEST if self._try is None else self._try.phase
+        fault = self._limits.expired(phase)
+        if fault is not None:
+            self._meeting.interrupt(fault)
 
     def on_client_data(self, data: bytes) -> bytes:
         """Take body or tunnel bytes; return what belongs to the next request."""
-        self._countdown.active_s = self._runtime.clock.now_s()
         if self._tunnel is not None:
+            self._limits.on_bytes()
             self._tunnel.write(data)
             return b""
         body = self._body
         if body is None or body.is_complete:
             return data
+        self._limits.on_bytes()
         try:
             body.feed(data)
         except ProxyFault as fault:
             self._writer.keep_alive = False
             self._meeting.interrupt(fault)
             return b""
-        if body.is_complete:
-            self._uploaded()
+        if body.is_complete and self._has_slot:
+            is_under_way = self._try is not None and not self._writer.has_begun
+            self._limits.on_uploaded(is_attempt_under_way=is_under_way)
         return body.rest
 
     def on_client_end(self) -> None:
         """The client sends no more."""
         if self._tunnel is not None:
             self._tunnel.write_eof()
-            self._meeting.deliver(None)
+            self._meeting.deliver()
         elif self._body is not None and not self._body.is_complete:
             self._meeting.interrupt(self._client_left())
 
@@ -786,39 +624,26 @@ class Exchange:
     def pause_response(self) -> None:
         """The client reads slowly: so does the proxy."""
         attempt = self._try
-        if attempt is None or attempt.connection is None:
-            return
-        attempt.connection.pause_reading()
-        if self._writer.has_begun:
-            limit_s = attempt.route.route.timeouts.downstream_write_s
-            now_s = self._runtime.clock.now_s()
-            self._countdown.limit_idle(TimeoutKind.DOWNSTREAM_WRITE, now_s, limit_s)
-            self._arm()
+        if attempt is not None and attempt.connection is not None:
+            attempt.connection.pause_reading()
+            if self._writer.has_begun:
+                self._limits.on_client_full()
 
     def resume_response(self) -> None:
         """It reads again."""
         attempt = self._try
-        if attempt is None or attempt.connection is None:
-            return
-        attempt.connection.resume_reading()
-        if self._writer.has_begun:
-            self._limit_idle(attempt)
-
-    def _uploaded(self) -> None:
-        now_s = self._runtime.clock.now_s()
-        if self._route is None or not self._has_slot:
-            return
-        self._countdown.limit_idle(TimeoutKind.STREAM_IDLE, now_s, None)
-        self._start_request_clock(now_s)
-        attempt = self._try
-        if attempt is not None and not self._writer.has_begun:
-            self._limit_attempt(attempt, now_s)
+        if attempt is not None and attempt.connection is not None:
+            attempt.connection.resume_reading()
+            if self._tunnel is not None:
+                self._limits.on_tunnel()
+            elif self._writer.has_begun:
+                self._limits.on_download()
 
     # What the attempt tells (`Story`).
 
     def wake(self) -> None:
         """Go on with the story."""
-        self._meeting.deliver(None)
+        self._meeting.deliver()
 
     def interrupt(self, fault: ProxyFault) -> None:
         """Go on with the story, which has taken a turn."""
@@ -826,44 +651,30 @@ class Exchange:
 
     def moved(self) -> None:
         """Bytes moved."""
-        self._countdown.active_s = self._runtime.clock.now_s()
+        self._limits.on_bytes()
 
     def forward_interim(self, head: ResponseHead) -> None:
         """Hand a 1xx response on."""
-        section = response_section(head, b"1.1 " + self._runtime.via, _NO_EDITS, [])
+        section = response_section(head, self._runtime.via_line, _NO_EDITS, [])
         self._writer.interim(section)
 
     def pause_request(self) -> None:
         """The upstream takes no more for now."""
         self._client.pause_reading()
-        route = self._route
-        if route is not None and self._body is not None and not self._writer.has_begun:
-            limit_s = route.route.timeouts.stream_idle_s
-            now_s = self._runtime.clock.now_s()
-            self._countdown.limit_idle(TimeoutKind.UPSTREAM_WRITE, now_s, limit_s)
-            self._arm()
+        if self._body is not None and not self._writer.has_begun:
+            self._limits.on_upstream_full()
 
     def resume_request(self) -> None:
         """It takes more."""
-        self.moved()
+        self._limits.on_bytes()
         self._client.resume_reading()
         if self._body is not None and not self._writer.has_begun:
             if self._body.is_complete:
-                self._countdown.limit_idle(TimeoutKind.STREAM_IDLE, 0.0, None)
+                self._limits.unlimit_idle()
             else:
-                self._watch_upload()
-
-
-def _name(attempt: Try) -> str:
-    return "" if attempt.endpoint is None else attempt.endpoint.name
+                self._limits.on_upload()
 
 
 def _reason(attempt: Try) -> str:
     """Return why another attempt is made, as a label."""
     return str(attempt.status) if attempt.fault is None else attempt.fault.spec.code
-
-
-def _close_unused(task: asyncio.Task[UpstreamConnection]) -> None:
-    """Close a connection that came when nobody wanted it any more."""
-    if not task.cancelled() and task.exception() is None:
-        task.result().close()

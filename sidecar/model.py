@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from typing_extensions import dataclass_transform
 
@@ -28,7 +28,20 @@ def hot_value(cls: type[T]) -> type[T]:
     return dataclass(slots=True)(cls)
 
 
-Fields = list[tuple[bytes, bytes]]  # Header fields as received, in order.
+Fields = list[tuple[bytes, bytes]]  # Names and values, in order.
+
+# What becomes of a header line at this hop; a higher one is let through less.
+SENT_ON, SENT_ON_IF_TRUSTED, STAYS_HERE = range(3)
+
+
+class FieldLine(NamedTuple):
+    """One line of a header section, found well-formed."""
+
+    key: bytes  # The name in lower case.
+    value: bytes  # Without the white space around it.
+    raw: bytes  # As it came, with the line break.
+    use: int  # SENT_ON, SENT_ON_IF_TRUSTED or STAYS_HERE.
+
 
 NO_BODY = 0
 CHUNKED = -1  # Body length: the chunked coding tells where it ends.
@@ -46,11 +59,16 @@ class RequestHead:
     minor: int  # Of HTTP/1.minor.
     authority: bytes  # Host as received, or of the absolute form.
     host: bytes  # Lower case, without the port.
-    fields: Fields
+    lines: list[FieldLine]  # In order.
     named: dict[bytes, bytes]  # Lower-case name: values joined by ", ".
     body_bytes: int  # Declared length, or CHUNKED.
     keep_alive: bool
     upgrade: bytes | None  # Lower-case protocol that the client asks for.
+
+    @property
+    def fields(self) -> Fields:
+        """Return names as they were spelt, and values."""
+        return spelt(self.lines)
 
 
 @hot_value
@@ -60,10 +78,20 @@ class ResponseHead:
     status: int
     reason: bytes
     minor: int
-    fields: Fields
+    lines: list[FieldLine]
     named: dict[bytes, bytes]
     body_bytes: int  # Declared length, CHUNKED or UNTIL_CLOSE.
     keep_alive: bool
+
+    @property
+    def fields(self) -> Fields:
+        """Return names as they were spelt, and values."""
+        return spelt(self.lines)
+
+
+def spelt(lines: list[FieldLine]) -> Fields:
+    """Return the names as they were spelt, and the values."""
+    return [(line.raw[: len(line.key)], line.value) for line in lines]
 
 
 class Phase(Enum):

@@ -1,37 +1,49 @@
-"""One coroutine waits, many callbacks may wake it, and the first one wins."""
+"""One coroutine waits, many callbacks may wake it, and the first one wins.
+
+The coroutine is driven from here, not by a task: whoever wakes it runs it, at
+once, up to its next wait. A future and a turn of the event loop for each of the
+two waits of a request cost more than all of the policies together. Hence two
+rules for what is driven so: it waits for nothing but `wait`, and whoever wakes
+it has put its own house in order before.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, TypeVar
+from types import coroutine
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import asyncio
-
-T = TypeVar("T")
+    from collections.abc import Coroutine, Generator
 
 
-class Rendezvous(Generic[T]):
+class Rendezvous:
     """Where a coroutine meets what it waits for.
 
-    A value that comes while nobody waits is dropped by its sender, who keeps
-    the state anyway; an interruption is kept and raised at the next wait, since
+    A wake-up that comes while nobody waits is dropped: its sender keeps the
+    state anyway. An interruption is kept and raised at the next wait, since
     whoever left or ran out of time does not come back to say it again.
     """
 
-    __slots__ = ("_future", "_interruption", "_loop")
+    __slots__ = ("_coroutine", "_interruption", "_is_waiting")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._future: asyncio.Future[T] | None = None
+    def __init__(self) -> None:
+        self._coroutine: Coroutine[None, None, None] | None = None
         self._interruption: BaseException | None = None
+        self._is_waiting = False
 
-    @property
-    def is_awaited(self) -> bool:
-        """Tell whether a coroutine waits here and has not been woken."""
-        return self._future is not None and not self._future.done()
+    def __repr__(self) -> str:
+        """Return its state in a line."""
+        doing = "waits" if self._is_waiting else "runs"
+        return f"<Rendezvous {'over' if self._coroutine is None else doing}>"
 
-    async def wait(self) -> T:
-        """Return what is delivered next.
+    def run(self, story: Coroutine[None, None, None]) -> None:
+        """Start `story` and drive it; it must not raise."""
+        self._coroutine = story
+        self._go_on(None)
+
+    @coroutine
+    def wait(self) -> Generator[None, None, None]:
+        """Return when `deliver` is called.
 
         Raises:
             BaseException: What `interrupt` was given.
@@ -39,26 +51,35 @@ class Rendezvous(Generic[T]):
         if self._interruption is not None:
             error, self._interruption = self._interruption, None
             raise error
-        self._future = self._loop.create_future()
-        try:
-            return await self._future
-        finally:
-            self._future = None
+        self._is_waiting = True
+        yield
 
-    def deliver(self, value: T) -> bool:
-        """Wake the waiter with `value`; return False when nobody waits."""
-        if self._future is None or self._future.done():
-            return False
-        self._future.set_result(value)
-        return True
+    def deliver(self) -> None:
+        """Let the one who waits go on; it has, when this returns."""
+        if self._is_waiting:
+            self._is_waiting = False
+            self._go_on(None)
 
     def interrupt(self, error: BaseException) -> None:
-        """Wake the waiter, or whoever waits next, with `error`."""
-        if self._future is not None and not self._future.done():
-            self._future.set_exception(error)
+        """Raise `error` where it waits, or where it waits next."""
+        if self._is_waiting:
+            self._is_waiting = False
+            self._go_on(error)
         elif self._interruption is None:
             self._interruption = error
 
     def forget(self) -> None:
         """Drop an interruption that nobody needs to hear any more."""
         self._interruption = None
+
+    def _go_on(self, error: BaseException | None) -> None:
+        story = self._coroutine
+        if story is None:
+            return
+        try:
+            if error is None:
+                story.send(None)
+            else:
+                story.throw(error)
+        except StopIteration:
+            self._coroutine = None

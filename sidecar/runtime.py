@@ -87,20 +87,19 @@ class Runtime:
         self.recorder = recorder
         self.is_draining = False
         self.via = b"sidecar-%08x" % rng.getrandbits(32)  # Names this process.
+        self.via_line = b"Via: 1.1 %b\r\n" % self.via
+        self.sample_ratio = snapshot.tracing.sample_ratio
         self.upstreams = {
             name: UpstreamState(settings, clock)
             for name, settings in snapshot.upstreams.items()
         }
         self.routes = [self._route_state(route) for route in snapshot.routes]
         self.tables: dict[str, RouteTable] = {}
-        self._by_name = {state.route.name: state for state in self.routes}
+        self.states: dict[str, list[RouteState]] = {}  # By listener, as in its table.
         for listener in ("inbound", "outbound"):
-            mine = [r for r in snapshot.routes if r.listener == listener]
-            self.tables[listener] = RouteTable(mine)
-
-    def state_of(self, route: Route) -> RouteState:
-        """Return what lives with `route`."""
-        return self._by_name[route.name]
+            mine = [s for s in self.routes if s.route.listener == listener]
+            self.states[listener] = mine
+            self.tables[listener] = RouteTable([state.route for state in mine])
 
     def new_fault_id(self) -> str:
         """Return an id that sorts by time and is unlikely to come twice."""

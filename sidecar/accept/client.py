@@ -8,6 +8,7 @@ client that sends on and on is not read while its request is under way.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
 from sidecar.accept.refusal import refuse
@@ -17,6 +18,7 @@ from sidecar.faults.catalogue import FaultCode, ProxyFault
 from sidecar.faults.classify import classify_timeout
 from sidecar.model import Phase, TimeoutKind
 from sidecar.rendezvous import Rendezvous
+from sidecar.wire.fields import Hop
 from sidecar.wire.head import HEAD_END, HeadError, parse_request
 
 if TYPE_CHECKING:
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from sidecar.model import RequestHead
     from sidecar.runtime import Runtime
 
+_log = logging.getLogger(__name__)
+
+_IN_A_ROW = 16  # Requests of one client, before others get their turn.
 _LINGER_S = 2.0  # For a client to read the answer before the reset.
 _FLUSH_S = 60.0  # For a client to read the end of what it asked for.
 _LINGER_BYTES = 1024 * 1024
@@ -35,6 +40,8 @@ class ClientConnection(asyncio.Protocol):
     """HTTP/1.x with one client.
 
     Attributes:
+        meeting: Where its coroutine waits, also for what happens upstream.
+        hop: What this hop adds to its requests.
         is_gone: The client has left; nothing can be written.
         has_ended: The client sends no more.
         is_trusted: What it says of itself in X-Forwarded-* is believed.
@@ -45,32 +52,30 @@ class ClientConnection(asyncio.Protocol):
         "_buffer",
         "_discarded_bytes",
         "_exchange",
+        "_is_full",
         "_is_late",
         "_is_reading_paused",
-        "_meeting",
         "_served",
-        "_task",
         "alarm",
         "has_ended",
+        "hop",
         "is_gone",
         "is_trusted",
         "listener",
-        "loop",
+        "meeting",
         "peer",
-        "peer_bytes",
         "transport",
     )
 
     def __init__(self, acceptor: Acceptor) -> None:
         self._acceptor = acceptor
-        self.loop = acceptor.loop
         self.listener = acceptor.name
         self.alarm = Alarm(acceptor.runtime.clock, self._on_alarm)
-        self._meeting: Rendezvous[None] = Rendezvous(self.loop)
+        self.meeting = Rendezvous()
         self._buffer = b""
         self._exchange: Exchange | None = None
-        self._task: asyncio.Task[None] | None = None
         self._is_late = False
+        self._is_full = False  # It does not read what is there for it.
         self._is_reading_paused = False
         self._served = 0
         self._discarded_bytes = -1  # Not discarding.
@@ -78,7 +83,7 @@ class ClientConnection(asyncio.Protocol):
         self.has_ended = False
         self.is_trusted = False
         self.peer = ""
-        self.peer_bytes = b""
+        self.hop: Hop
         self.transport: asyncio.Transport
 
     def __repr__(self) -> str:
@@ -89,14 +94,45 @@ class ClientConnection(asyncio.Protocol):
     # Its life.
 
     async def _serve(self) -> None:
+        """Serve until either side has had enough; raises nothing."""
         limits = self._acceptor.runtime.snapshot.limits
         try:
             while await self._serve_one():
                 self._served += 1
                 if self._served == limits.requests_per_connection:
                     break
+                if self._buffer or self._is_full:
+                    await self._give_way()
+        except Exception:
+            _log.exception("a client connection failed")
+            self.transport.abort()
         finally:
             self._close()
+
+    async def _give_way(self) -> None:
+        """Between requests that came together: let others go first.
+
+        And let the client read what it asked for, before more is done for it.
+        """
+        clock = self._acceptor.runtime.clock
+        self._is_late = False
+        if self._is_full:
+            self.alarm.set(clock.now_s() + _FLUSH_S)
+            while self._is_full and not self._is_late and not self.is_gone:
+                await self.meeting.wait()
+            if self._is_late:
+                self.transport.abort()
+        elif self._served % _IN_A_ROW == 0:
+            is_over = False
+
+            def go_on() -> None:
+                nonlocal is_over
+                is_over = True
+                self.meeting.deliver()
+
+            clock.call_at(clock.now_s(), go_on)
+            while not is_over:
+                await self.meeting.wait()
 
     def _close(self) -> None:
         """Close when what was written is read, but do not wait for ever."""
@@ -124,7 +160,8 @@ class ClientConnection(asyncio.Protocol):
             self._buffer = exchange.on_client_data(data)
         keep_alive = await exchange.run()
         self._exchange = None
-        self.resume_reading()
+        if self._is_reading_paused:
+            self.resume_reading()
         if keep_alive and not self.is_gone:
             return True
         if head.body_bytes and not self.is_gone:
@@ -141,12 +178,13 @@ class ClientConnection(asyncio.Protocol):
         began_s = clock.now_s()
         was_empty = True
         while True:
-            raw = self._take_head(limits.request_line_bytes, limits.header_bytes)
-            if raw is not None:
-                try:
-                    return parse_request(raw, limits.header_count)
-                except HeadError as error:
-                    raise _malformed(error) from None
+            if self._buffer:
+                raw = self._take_head(limits.request_line_bytes, limits.header_bytes)
+                if raw is not None:
+                    try:
+                        return parse_request(raw, limits.header_count)
+                    except HeadError as error:
+                        raise _malformed(error) from None
             if self.is_gone or self.has_ended or self._may_go():
                 return None
             if self._buffer and was_empty:
@@ -154,7 +192,7 @@ class ClientConnection(asyncio.Protocol):
             limit_s = limits.keep_alive_s if was_empty else limits.request_headers_s
             self._is_late = False
             self.alarm.set(began_s + limit_s)
-            await self._meeting.wait()
+            await self.meeting.wait()
             if self._is_late and was_empty and not self._buffer:
                 return None
             if self._is_late and not was_empty:
@@ -197,12 +235,12 @@ class ClientConnection(asyncio.Protocol):
         self._is_late = False
         self.alarm.set(self._acceptor.runtime.clock.now_s() + _LINGER_S)
         while not (self.has_ended or self.is_gone or self._is_late):
-            await self._meeting.wait()
+            await self.meeting.wait()
 
     def drain(self) -> None:
         """Close it if it is idle; else it ends with its request."""
         if self._exchange is None and not self._buffer:
-            self._meeting.deliver(None)
+            self.meeting.deliver()
 
     def abort(self) -> None:
         """End it now."""
@@ -242,8 +280,13 @@ class ClientConnection(asyncio.Protocol):
         self.transport = transport  # type: ignore[assignment]  # A TCP one.
         address = transport.get_extra_info("peername") or ("", 0)
         self.peer = str(address[0])
-        self.peer_bytes = self.peer.encode("latin-1")
         self.is_trusted = self._acceptor.is_trusted(self.peer)
+        self.hop = Hop(
+            self._acceptor.runtime.via,
+            self.peer.encode("latin-1"),
+            b"http",
+            is_trusted=self.is_trusted,
+        )
         buffer_bytes = self._acceptor.runtime.snapshot.limits.buffer_bytes
         self.transport.set_write_buffer_limits(high=buffer_bytes)
         refusal = self._acceptor.admit(self)
@@ -251,7 +294,7 @@ class ClientConnection(asyncio.Protocol):
             refuse(self._acceptor.runtime, self, refusal)
             self.transport.close()
             return
-        self._task = self.loop.create_task(self._serve())
+        self.meeting.run(self._serve())
 
     def data_received(self, data: bytes) -> None:
         """Give bytes to whom they belong."""
@@ -268,7 +311,7 @@ class ClientConnection(asyncio.Protocol):
                 self.transport.abort()
         else:
             self._buffer += data
-            self._meeting.deliver(None)
+            self.meeting.deliver()
 
     def eof_received(self) -> bool:
         """The client sends no more: it has left, or has only said all.
@@ -277,7 +320,7 @@ class ClientConnection(asyncio.Protocol):
         closed its half already; any other would want its connection.
         """
         self.has_ended = True
-        self._meeting.deliver(None)
+        self.meeting.deliver()
         exchange = self._exchange
         if exchange is None:
             return True
@@ -296,17 +339,21 @@ class ClientConnection(asyncio.Protocol):
         self.alarm.close()
         if self._exchange is not None:
             self._exchange.on_client_gone()
-        self._meeting.deliver(None)
+        self.meeting.deliver()
 
     def pause_writing(self) -> None:
         """The client reads slowly."""
+        self._is_full = True
         if self._exchange is not None:
             self._exchange.pause_response()
 
     def resume_writing(self) -> None:
         """It reads again."""
+        self._is_full = False
         if self._exchange is not None:
             self._exchange.resume_response()
+        else:
+            self.meeting.deliver()
 
     def _on_alarm(self) -> None:
         if self._exchange is not None:
@@ -316,7 +363,7 @@ class ClientConnection(asyncio.Protocol):
             self.transport.abort()
             return
         self._is_late = True
-        self._meeting.deliver(None)
+        self.meeting.deliver()
 
 
 def _malformed(error: HeadError) -> ProxyFault:

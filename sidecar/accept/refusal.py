@@ -31,7 +31,7 @@ def refuse(runtime: Runtime, client: ClientConnection, fault: ProxyFault) -> Non
     reply = render(named, fault.status, asked)
     if not client.is_gone and not client.transport.is_closing():
         writer = ResponseWriter(client.transport, 1, keep_alive=False)
-        writer.reply(reply, "", runtime.via)
+        writer.reply(reply, "", runtime.via_line)
     trace = TraceContext(
         runtime.rng.getrandbits(128) or 1,
         0,

@@ -78,15 +78,15 @@ class ResponseWriter:
         lines = b"Connection: Upgrade\r\nUpgrade: %b\r\n\r\n" % protocol
         self._transport.write(section + lines)
 
-    def reply(self, reply: LocalReply, method: str, via: bytes) -> None:
+    def reply(self, reply: LocalReply, method: str, via_line: bytes) -> None:
         """Write an answer made here, whole."""
         lines = b"".join(b"%b: %b\r\n" % field for field in reply.fields)
-        section = b"HTTP/1.1 %d %b\r\n%bContent-Length: %d\r\nVia: 1.1 %b\r\n" % (
+        section = b"HTTP/1.1 %d %b\r\n%bContent-Length: %d\r\n%b" % (
             reply.status,
             reply.reason,
             lines,
             len(reply.body),
-            via,
+            via_line,
         )
         self._is_head_only = method == "HEAD"
         self._start(section, reply.body)

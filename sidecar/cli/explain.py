@@ -133,11 +133,12 @@ def sent_on(found: Found, head: RequestHead) -> list[str]:
     """Return request line and fields as a trusted client's request goes on."""
     rewrite = found.route.rewrite
     request_id = head.named.get(b"x-request-id", b"(new)")
-    hop = Hop(b"1.1 (this sidecar)", b"(client)", b"http", True, request_id)
+    hop = Hop(b"(this sidecar)", b"(client)", b"http", is_trusted=True)
     path = target(head, rewrite, found.prefix_bytes)
     line = b"%b %b HTTP/1.1\r\n" % (head.method.encode(), path)
     section = request_section(head, hop, rewrite.host, found.route.request_edits)
-    return (line + section).decode("latin-1").splitlines()
+    lines = line + section + b"x-request-id: %b\r\n" % request_id
+    return lines.decode("latin-1").splitlines()
 
 
 def _line(loser: Loser) -> str:

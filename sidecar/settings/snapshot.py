@@ -67,10 +67,12 @@ class FieldEdits:
     set: tuple[tuple[bytes, bytes], ...] = ()
     add: tuple[tuple[bytes, bytes], ...] = ()
     remove: frozenset[bytes] = frozenset()  # Lower case.
+    is_any: bool = field(init=False, repr=False, compare=False)
 
-    def __bool__(self) -> bool:
-        """Tell whether there is anything to change."""
-        return bool(self.set or self.add or self.remove)
+    def __post_init__(self) -> None:
+        """Find out once what each request would ask."""
+        is_any = bool(self.set or self.add or self.remove)
+        object.__setattr__(self, "is_any", is_any)
 
 
 @dataclass(frozen=True, slots=True)

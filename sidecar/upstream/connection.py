@@ -1,8 +1,12 @@
 """One connection to an endpoint: the only file that touches an upstream socket.
 
 It sends one request at a time and tells a `ResponseSink` what comes back, by
-callback and in order: interim heads, the head, body, end; or that it was lost.
-Idle, it holds no sink, and a byte or an end of input makes it useless.
+callback and in order: interim heads, the head with the content that came along,
+more content, the end; or that it was lost. Idle, it holds no sink, and a byte or
+an end of input makes it useless.
+
+A sink may do anything when it is told, also give this connection back and begin
+the next request on it: so every method tells last, and looks at nothing after.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
 
 _SWITCHING = 101
 _FIRST_FINAL = 200
+_NO_TRAILERS: Fields = []
 
 
 class ResponseSink(Protocol):
@@ -29,8 +34,13 @@ class ResponseSink(Protocol):
     def on_interim(self, head: ResponseHead) -> None:
         """A 1xx head other than 101 came."""
 
-    def on_head(self, head: ResponseHead) -> None:
-        """The final head came, or a 101."""
+    def on_head(
+        self, head: ResponseHead, content: bytes, trailers: Fields | None
+    ) -> None:
+        """The final head came, or a 101, with the content right behind it.
+
+        `trailers` are there, mostly empty, if that was the whole response.
+        """
 
     def on_body(self, data: bytes) -> None:
         """Content came; never empty. After a 101: bytes of the tunnel."""
@@ -65,6 +75,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_head",
         "_is_reading_paused",
         "_is_tunnel",
+        "_is_whole",
         "_max_head_bytes",
         "_method",
         "_on_closed",
@@ -88,6 +99,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._method = ""
         self._head: ResponseHead | None = None
         self._reader: BodyReader | None = None
+        self._is_whole = False  # The response; what follows was not asked for.
         self._is_tunnel = False
         self._is_reading_paused = False
         self._sent_bytes = 0
@@ -111,6 +123,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._method = method
         self._head = None
         self._reader = None
+        self._is_whole = False
         self.served += 1
         self._sent_bytes = len(head)
         self.transport.write(head)
@@ -124,6 +137,11 @@ class UpstreamConnection(asyncio.Protocol):
         """Tell the other end of a tunnel that nothing more comes."""
         if self.is_open and self.transport.can_write_eof():
             self.transport.write_eof()
+
+    @property
+    def is_closing(self) -> bool:
+        """Tell whether it is closed, or about to be: nothing can be sent."""
+        return not self.is_open or self.transport.is_closing()
 
     @property
     def may_have_received(self) -> bool:
@@ -140,20 +158,20 @@ class UpstreamConnection(asyncio.Protocol):
         """Tell whether another request may follow on it."""
         head = self._head
         return (
-            self.is_open
+            self._is_whole
             and head is not None
             and head.keep_alive
             and head.body_bytes != UNTIL_CLOSE
-            and not self._is_tunnel
-            and not self._buffer
-            and (self._reader is None or self._reader.is_complete)
+            and self.is_open
+            and not self._buffer  # More than was declared.
             and not self.transport.is_closing()
         )
 
     def release(self) -> None:
         """Forget the sink: the exchange is done with it."""
         self._sink = None
-        self.resume_reading()
+        if self._is_reading_paused:
+            self.resume_reading()
 
     def close(self) -> None:
         """Close at once; nobody is told."""
@@ -176,17 +194,18 @@ class UpstreamConnection(asyncio.Protocol):
     # What the event loop calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the transport."""
+        """Be ready to send."""
         self.transport = transport  # type: ignore[assignment]  # A TCP one.
         self.is_open = True
 
     def data_received(self, data: bytes) -> None:
         """Hand on what came, as what it is."""
         sink = self._sink
-        if sink is None:
-            self.transport.abort()  # Nobody asked: never to be used again.
+        if sink is None or self._is_whole:
+            self._buffer += data[:1]  # Nobody asked: never to be used again.
+            self.transport.abort()
         elif self._reader is not None:
-            self._take_body(sink, data)
+            self._take_body(sink, self._reader, data)
         elif self._is_tunnel:
             sink.on_body(data)
         else:
@@ -195,12 +214,14 @@ class UpstreamConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """End of input: the end of a body, half of a tunnel, or a loss."""
         sink, reader = self._sink, self._reader
-        if sink is None:
+        if sink is None or self._is_whole:
+            self.is_open = False  # For who looks before the loop closes it.
             return False
         if self._is_tunnel:
-            sink.on_end([])
+            sink.on_end(_NO_TRAILERS)
             return True  # The other half may still be in use.
-        if reader is not None and not reader.is_complete and reader.end_of_input():
+        if reader is not None and reader.end_of_input():
+            self._is_whole = True
             sink.on_end(reader.trailers)
         return False
 
@@ -209,7 +230,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.is_open = False
         sink, self._sink = self._sink, None
         self._on_closed(self)
-        if sink is not None and (self._reader is None or not self._reader.is_complete):
+        if sink is not None and not self._is_whole:
             sink.on_lost(error)
 
     def pause_writing(self) -> None:
@@ -225,61 +246,81 @@ class UpstreamConnection(asyncio.Protocol):
     # Heads and bodies.
 
     def _take_head(self, sink: ResponseSink, data: bytes) -> None:
+        while True:
+            head, rest = self._cut_head(sink, data)
+            if head is None:
+                return
+            if head.status >= _FIRST_FINAL:
+                break
+            if head.status == _SWITCHING:
+                self._head = head
+                self._is_tunnel = True
+                sink.on_head(head, rest, None)
+                return
+            sink.on_interim(head)
+            if not rest or self._sink is not sink:
+                return
+            data = rest
+        self._head = head
+        if head.body_bytes == len(rest):  # Nearly always: it came in one piece.
+            self._is_whole = True
+            sink.on_head(head, rest, _NO_TRAILERS)
+        else:
+            self._take_with_content(sink, head, rest)
+
+    def _cut_head(
+        self, sink: ResponseSink, data: bytes
+    ) -> tuple[ResponseHead | None, bytes]:
+        """Return the head and what follows, or None: not all here, or refused."""
         end = data.find(HEAD_END)
+        if (end if end >= 0 else len(data)) > self._max_head_bytes:
+            self._refuse(sink, HeadError("the response head is too large", 431))
+            return None, b""
         if end < 0:
             self._buffer = data
-            if len(data) > self._max_head_bytes:
-                self._refuse(sink, HeadError("the response head is too large", 431))
-            return
-        raw, self._buffer = data[: end + 4], data[end + 4 :]
+            return None, b""
+        self._buffer = b""
         try:
-            if len(raw) > self._max_head_bytes:
-                raise HeadError("the response head is too large", 431)  # noqa: EM101, TRY003, TRY301 - one way out for both kinds of bad heads
-            head = parse_response(raw, self._method)
+            return parse_response(data[: end + 4], self._method), data[end + 4 :]
         except HeadError as error:
             self._refuse(sink, error)
-            return
-        if head.status < _FIRST_FINAL and head.status != _SWITCHING:
-            sink.on_interim(head)
-            rest, self._buffer = self._buffer, b""
-            if rest and self._sink is sink:
-                self._take_head(sink, rest)
-            return
-        self._take_final(sink, head)
+            return None, b""
 
-    def _take_final(self, sink: ResponseSink, head: ResponseHead) -> None:
-        self._head = head
-        rest, self._buffer = self._buffer, b""
-        if head.status == _SWITCHING:
-            self._is_tunnel = True
-            sink.on_head(head)
-            if rest and self._sink is sink:
-                sink.on_body(rest)
-            return
+    def _take_with_content(
+        self, sink: ResponseSink, head: ResponseHead, rest: bytes
+    ) -> None:
+        """Begin a body that did not come as one piece."""
         self._reader = reader = body_reader(head.body_bytes)
-        sink.on_head(head)
-        if reader.is_complete:
-            self._buffer = rest  # More than was declared: not to be used again.
-            sink.on_end([])
-        elif rest:
-            self._take_body(sink, rest)
-
-    def _take_body(self, sink: ResponseSink, data: bytes) -> None:
-        reader = self._reader
-        if reader is None or reader.is_complete:
-            self._buffer += data[:1]  # Marks the connection as unusable.
-            self.transport.abort()
+        content = b""
+        try:
+            if reader.is_complete:
+                self._buffer = rest
+            elif rest:
+                content = reader.feed(rest)
+                self._buffer = reader.rest
+        except FramingError as error:
+            sink.on_head(head, b"", None)
+            if self._sink is sink:
+                self._refuse(sink, error)
             return
+        self._is_whole = reader.is_complete
+        sink.on_head(head, content, reader.trailers if reader.is_complete else None)
+
+    def _take_body(self, sink: ResponseSink, reader: BodyReader, data: bytes) -> None:
         try:
             content = reader.feed(data)
         except FramingError as error:
             self._refuse(sink, error)
             return
+        if not reader.is_complete:
+            if content:
+                sink.on_body(content)
+            return
+        self._buffer = reader.rest
+        self._is_whole = True
         if content:
             sink.on_body(content)
-        if reader.is_complete:
-            self._buffer = reader.rest
-            sink.on_end(reader.trailers)
+        sink.on_end(reader.trailers)
 
     def _refuse(self, sink: ResponseSink, error: HeadError | FramingError) -> None:
         self._sink = None

@@ -12,11 +12,10 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    import asyncio
-
     from sidecar.settings.snapshot import Address
     from sidecar.upstream.connection import UpstreamConnection
 
@@ -47,6 +46,13 @@ class Endpoint:
         return f"<Endpoint {self.name} idle={len(self.idle)} busy={self.busy}>"
 
 
+class Waiter(Protocol):
+    """A request that waits for a connection."""
+
+    def on_room(self) -> None:
+        """`take` may succeed now. Not to be acted on before the caller is done."""
+
+
 class Connect:
     """Permission to open a connection; it counts until it is given back."""
 
@@ -57,12 +63,13 @@ CONNECT = Connect()
 class Pool:
     """The connections of one upstream. Every grant is given back exactly once."""
 
-    __slots__ = ("_limits", "_waiters", "endpoints")
+    __slots__ = ("_limits", "_told", "_waiters", "endpoints")
 
     def __init__(self, limits: PoolLimits, addresses: tuple[Address, ...]) -> None:
         self._limits = limits
         self.endpoints = [Endpoint(address) for address in addresses]
-        self._waiters: deque[tuple[Endpoint, asyncio.Future[None]]] = deque()
+        self._waiters: deque[Waiter] = deque()
+        self._told = 0  # Waiters whose turn it is, and who have not come yet.
 
     def __repr__(self) -> str:
         """Return its state in a line."""
@@ -83,39 +90,37 @@ class Pool:
     ) -> UpstreamConnection | Connect | None:
         """Grant an idle connection, or to open one; None: wait or give up.
 
-        A connection that was idle for more than `max_idle_s` is left alone.
+        A connection that was idle for more than `max_idle_s` is left alone. Who
+        comes while others wait, waits behind them.
         """
-        idle = endpoint.idle
-        while idle:
-            connection = idle[-1]
-            age_s = now_s - connection.idle_since_s
-            if age_s > max_idle_s:
-                break
-            idle.pop()
-            if not connection.is_open or age_s > connection.idle_limit_s:
-                connection.close()
-                continue
-            endpoint.busy += 1
-            return connection
-        is_full = self.open_connections >= self._limits.max_connections
-        if is_full and not self._close_an_idle_one():
+        if self._told or self._waiters:
             return None
-        endpoint.busy += 1
-        return CONNECT
+        return self._take(endpoint, now_s, max_idle_s)
 
-    def enqueue(self, endpoint: Endpoint, waiter: asyncio.Future[None]) -> bool:
-        """Let `waiter` be woken when `take` may succeed; False when full."""
-        if len(self._waiters) >= self._limits.max_pending:
+    def take_in_turn(
+        self, endpoint: Endpoint, now_s: float, max_idle_s: float
+    ) -> UpstreamConnection | Connect | None:
+        """Grant likewise to a waiter that was told; None: it waits on, as first."""
+        self._told -= 1
+        return self._take(endpoint, now_s, max_idle_s)
+
+    def enqueue(self, waiter: Waiter, *, is_first: bool = False) -> bool:
+        """Let `waiter` be told when its turn has come; False when full."""
+        if is_first:
+            self._waiters.appendleft(waiter)
+        elif len(self._waiters) >= self._limits.max_pending:
             return False
-        self._waiters.append((endpoint, waiter))
+        else:
+            self._waiters.append(waiter)
         return True
 
-    def leave(self, endpoint: Endpoint, waiter: asyncio.Future[None]) -> None:
-        """Give up waiting; a wake-up that came too late goes to the next."""
+    def leave(self, waiter: Waiter) -> None:
+        """Give up waiting; if its turn had come already, it is the next one's."""
         try:
-            self._waiters.remove((endpoint, waiter))
+            self._waiters.remove(waiter)
         except ValueError:
-            self._wake_next()
+            self._told -= 1
+            self._tell_next()
 
     def give_back(
         self, endpoint: Endpoint, connection: UpstreamConnection, now_s: float
@@ -129,12 +134,12 @@ class Pool:
             endpoint.idle.append(connection)
         else:
             connection.close()
-        self._wake_next()
+        self._tell_next()
 
     def give_up(self, endpoint: Endpoint) -> None:
         """A grant came to nothing: the connection failed or is gone."""
         endpoint.busy -= 1
-        self._wake_next()
+        self._tell_next()
 
     def forget(self, endpoint: Endpoint, connection: UpstreamConnection) -> None:
         """An idle connection was closed by the other side."""
@@ -142,7 +147,7 @@ class Pool:
             endpoint.idle.remove(connection)
         except ValueError:
             return
-        self._wake_next()
+        self._tell_next()
 
     def sweep(self, now_s: float) -> float | None:
         """Close what is idle for too long; return when to look again."""
@@ -163,6 +168,27 @@ class Pool:
             while endpoint.idle:
                 endpoint.idle.pop().close()
 
+    def _take(
+        self, endpoint: Endpoint, now_s: float, max_idle_s: float
+    ) -> UpstreamConnection | Connect | None:
+        idle = endpoint.idle
+        while idle:
+            connection = idle[-1]
+            age_s = now_s - connection.idle_since_s
+            if age_s > max_idle_s:
+                break
+            idle.pop()
+            if not connection.is_open or age_s > connection.idle_limit_s:
+                connection.close()
+                continue
+            endpoint.busy += 1
+            return connection
+        is_full = self.open_connections >= self._limits.max_connections
+        if is_full and not self._close_an_idle_one():
+            return None
+        endpoint.busy += 1
+        return CONNECT
+
     def _close_an_idle_one(self) -> bool:
         for endpoint in self.endpoints:
             if endpoint.idle:
@@ -170,21 +196,18 @@ class Pool:
                 return True
         return False
 
-    def _wake_next(self) -> None:
-        while self._waiters:
-            _, waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                return
+    def _tell_next(self) -> None:
+        if self._waiters:
+            self._told += 1
+            self._waiters.popleft().on_room()
 
 
-def idle_limit_s(limit_s: float, keep_alive: bytes | None) -> float:
+@lru_cache(maxsize=64)
+def idle_limit_s(limit_s: float, keep_alive: bytes) -> float:
     """Return how long a connection may be idle, given `Keep-Alive: timeout=N`.
 
     A second less than the peer says, since it counts from an earlier moment.
     """
-    if keep_alive is None:
-        return limit_s
     for parameter in keep_alive.lower().split(b","):
         name, _, value = parameter.strip().partition(b"=")
         if name == b"timeout" and value.isdigit() and len(value) < _MAX_DIGITS:

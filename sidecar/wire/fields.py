@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sidecar.model import CHUNKED, Fields, hot_value
+from sidecar.model import (
+    CHUNKED,
+    SENT_ON,
+    SENT_ON_IF_TRUSTED,
+    STAYS_HERE,
+    Fields,
+    spelt,
+)
 
 if TYPE_CHECKING:
     from sidecar.model import RequestHead, ResponseHead
@@ -42,28 +49,77 @@ _NOT_SENT_ON = HOP_BY_HOP | _WRITTEN_HERE
 _NOT_SENT_BACK = HOP_BY_HOP | {b"x-316-processed", b"x-316-retry"}
 _CONTROL = b"x-316-"
 _FRAMING = frozenset((b"content-length", b"host"))  # Connection may not name them.
-_LENGTH = frozenset((b"content-length",))
-_NO_NAMES: frozenset[bytes] = frozenset()
+_FORWARDED = frozenset((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"))
+_PLAIN_CONNECTION = frozenset((b"keep-alive", b"close"))  # They name no field.
+_NOTHING: frozenset[bytes] = frozenset()
 
 _NO_CONTENT = 204
 _FIRST_FINAL = 200
 
 
-@hot_value
-class Hop:
-    """What this hop adds to one request."""
+def request_use(key: bytes) -> int:
+    """Return what becomes of a request's field of that name at this hop."""
+    if key in _NOT_SENT_ON:
+        return STAYS_HERE
+    return SENT_ON_IF_TRUSTED if key.startswith(_CONTROL) else SENT_ON
 
-    via: bytes
-    client: bytes  # Address of the peer.
-    scheme: bytes  # "http" or "https", as the client spoke to us.
-    is_trusted: bool  # Its X-Forwarded-* and x-316-* are believed.
-    request_id: bytes
+
+def response_use(key: bytes) -> int:
+    """Return what becomes of a response's field of that name at this hop."""
+    return STAYS_HERE if key in _NOT_SENT_BACK else SENT_ON
+
+
+class Hop:
+    """What this hop adds to the requests of one client connection.
+
+    Args:
+        via: Names this process.
+        client: Address of the peer.
+        scheme: "http" or "https", as the client spoke to us.
+        is_trusted: Its X-Forwarded-* and x-316-* are believed.
+    """
+
+    __slots__ = ("_lines", "_lines_of", "client", "is_trusted", "scheme", "via")
+
+    def __init__(
+        self, via: bytes, client: bytes, scheme: bytes, *, is_trusted: bool
+    ) -> None:
+        self.via = via
+        self.client = client
+        self.scheme = scheme
+        self.is_trusted = is_trusted
+        self._lines_of: tuple[int, bytes] | None = None  # Minor version, authority.
+        self._lines = b""
+
+    def lines(self, head: RequestHead) -> bytes:
+        """Return Via and X-Forwarded-*; mostly the same as for the last request."""
+        if self.is_trusted and not _FORWARDED.isdisjoint(head.named):
+            return self._new_lines(head)
+        wanted = (head.minor, head.authority)
+        if wanted != self._lines_of:
+            self._lines_of = wanted
+            self._lines = self._new_lines(head)
+        return self._lines
+
+    def _new_lines(self, head: RequestHead) -> bytes:
+        chain, scheme, asked_host = self.client, self.scheme, head.authority
+        if self.is_trusted:
+            before = head.named.get(b"x-forwarded-for")
+            if before:
+                chain = before + b", " + chain
+            scheme = head.named.get(b"x-forwarded-proto") or scheme
+            asked_host = head.named.get(b"x-forwarded-host") or asked_host
+        return (
+            b"Via: 1.%d %b\r\nX-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n"
+            b"X-Forwarded-Host: %b\r\n"
+            % (head.minor, self.via, chain, scheme, asked_host)
+        )
 
 
 def named_by_connection(value: bytes | None) -> frozenset[bytes]:
     """Return the lower-case names that a Connection field lists."""
-    if value is None:
-        return _NO_NAMES
+    if value is None or value.lower() in _PLAIN_CONNECTION:
+        return _NOTHING
     return _members(value) - _FRAMING
 
 
@@ -83,75 +139,78 @@ def request_section(
 ) -> bytes:
     """Return the header lines to send upstream, the same for each attempt.
 
-    Without the empty line: what differs from try to try is appended. `host`
-    replaces the Host field where it is not None.
+    Without request id and empty line: what differs from try to try is appended.
+    `host` replaces the Host field where it is not None.
     """
-    dropped = _NOT_SENT_ON
-    connection = head.named.get(b"connection")
-    if connection is not None:
-        dropped = dropped | named_by_connection(connection)
-    fields = [field for field in head.fields if field[0].lower() not in dropped]
-    if not hop.is_trusted:
-        fields = [f for f in fields if not f[0].lower().startswith(_CONTROL)]
-    if host is not None:
-        fields = [f for f in fields if f[0].lower() != b"host"]
-        fields.insert(0, (b"Host", host))
-    if edits:
-        fields = edit(fields, edits)
-    lines = [b"%b: %b\r\n" % field for field in fields]
-    lines.append(_hop_lines(head, hop))
-    return b"".join(lines)
-
-
-def _hop_lines(head: RequestHead, hop: Hop) -> bytes:
-    """Return the lines that this hop writes, framing among them."""
+    most = SENT_ON_IF_TRUSTED if hop.is_trusted else SENT_ON
     named = head.named
-    chain, scheme, asked_host = hop.client, hop.scheme, head.authority
-    if hop.is_trusted:
-        before = named.get(b"x-forwarded-for")
-        if before:
-            chain = before + b", " + chain
-        scheme = named.get(b"x-forwarded-proto") or scheme
-        asked_host = named.get(b"x-forwarded-host") or asked_host
-    lines = (
-        b"Via: %b\r\nX-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n"
-        b"X-Forwarded-Host: %b\r\nx-request-id: %b\r\n"
-        % (hop.via, chain, scheme, asked_host, hop.request_id)
-    )
+    if host is not None or edits.is_any or b"connection" in named:
+        kept = _edited_request(head, most, host, edits)
+    else:
+        kept = b"".join([raw for _, _, raw, use in head.lines if use <= most])
+    kept += hop.lines(head)
     if head.body_bytes == CHUNKED:
-        lines += b"Transfer-Encoding: chunked\r\n"
-    if b"te" in named and b"trailers" in _members(named[b"te"]):
-        lines += b"TE: trailers\r\nConnection: TE\r\n" if not head.upgrade else b""
+        kept += b"Transfer-Encoding: chunked\r\n"
     if head.upgrade:
-        lines += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % named[b"upgrade"]
-    return lines
+        kept += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % named[b"upgrade"]
+    elif b"te" in named and b"trailers" in _members(named[b"te"]):
+        kept += b"TE: trailers\r\nConnection: TE\r\n"
+    return kept
+
+
+def _edited_request(
+    head: RequestHead, most: int, host: bytes | None, edits: FieldEdits
+) -> bytes:
+    """Return the lines that are kept where more than their names decides."""
+    dropped = named_by_connection(head.named.get(b"connection"))
+    if host is not None:
+        dropped |= {b"host"}
+    kept = [x for x in head.lines if x.use <= most and x.key not in dropped]
+    first = b"" if host is None else b"Host: %b\r\n" % host
+    if not edits.is_any:
+        return first + b"".join([line.raw for line in kept])
+    fields = edit(spelt(kept), edits)
+    return first + b"".join([b"%b: %b\r\n" % field for field in fields])
 
 
 def response_section(
-    head: ResponseHead, via: bytes, edits: FieldEdits, extra: Fields
+    head: ResponseHead, via_line: bytes, edits: FieldEdits, extra: Fields
 ) -> bytes:
     """Return status line and header lines for the client, without framing.
 
     Content-Length goes on where the body has one; the caller adds
     Transfer-Encoding and Connection as its own connection needs them.
+
+    Args:
+        head: What came from upstream.
+        via_line: The whole line that names this hop.
+        edits: Those of the route.
+        extra: Fields that this hop says; they replace those of the same name.
     """
-    dropped = _NOT_SENT_BACK
     connection = head.named.get(b"connection")
-    if connection is not None and connection not in (b"keep-alive", b"close"):
-        dropped = dropped | named_by_connection(connection)
-    if head.status < _FIRST_FINAL or head.status == _NO_CONTENT:
-        dropped = dropped | _LENGTH  # RFC 9110, 8.6: a client may wait for it.
-    fields = [field for field in head.fields if field[0].lower() not in dropped]
-    if edits:
-        fields = edit(fields, edits)
+    is_bare = head.status < _FIRST_FINAL or head.status == _NO_CONTENT
+    if extra or edits.is_any or is_bare or connection not in _USUAL_CONNECTION:
+        kept = _edited_response(head, edits, extra, is_bare=is_bare)
+    else:
+        kept = b"".join([raw for _, _, raw, use in head.lines if use == SENT_ON])
+    return b"HTTP/1.1 %d %b\r\n%b%b" % (head.status, head.reason, kept, via_line)
+
+
+def _edited_response(
+    head: ResponseHead, edits: FieldEdits, extra: Fields, *, is_bare: bool
+) -> bytes:
+    dropped = named_by_connection(head.named.get(b"connection"))
+    if is_bare:
+        dropped |= {b"content-length"}  # RFC 9110, 8.6: a client may wait for it.
+    kept = [x for x in head.lines if x.use == SENT_ON and x.key not in dropped]
+    if not extra and not edits.is_any:
+        return b"".join([line.raw for line in kept])
+    fields = edit(spelt(kept), edits)
     if extra:
         replaced = {name.lower() for name, _ in extra} - {b"proxy-status"}
         fields = [f for f in fields if f[0].lower() not in replaced]
         fields += extra
-    lines = [b"%b: %b\r\n" % field for field in fields]
-    return b"HTTP/1.1 %d %b\r\n%bVia: %b\r\n" % (
-        head.status,
-        head.reason,
-        b"".join(lines),
-        via,
-    )
+    return b"".join([b"%b: %b\r\n" % field for field in fields])
+
+
+_USUAL_CONNECTION = (None, b"keep-alive", b"close")
