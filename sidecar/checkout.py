@@ -52,7 +52,7 @@ class Checkout:
             await self._queue(is_first=is_first)
             is_first = True  # It had its turn: nobody may come before it.
             now_s = self._clock.now_s()
-            connection = pool.take_in_turn(self._endpoint, now_s, max_idle_s)
+            connection = pool.take(self._endpoint, now_s, max_idle_s, is_in_turn=True)
         if isinstance(connection, Connect):
             await self._open()
         else:

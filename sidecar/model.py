@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from typing_extensions import dataclass_transform
 
 if TYPE_CHECKING:
     from sidecar.faults.spec import FaultSpec
+    from sidecar.wire.section import HeaderSection
 
 T = TypeVar("T")
 
@@ -59,8 +60,8 @@ class RequestHead:
     minor: int  # Of HTTP/1.minor.
     authority: bytes  # Host as received, or of the absolute form.
     host: bytes  # Lower case, without the port.
-    lines: list[FieldLine]  # In order.
-    named: dict[bytes, bytes]  # Lower-case name: values joined by ", ".
+    section: HeaderSection[Any]
+    named: dict[bytes, bytes]  # Of the section: values joined by ", " by name.
     body_bytes: int  # Declared length, or CHUNKED.
     keep_alive: bool
     upgrade: bytes | None  # Lower-case protocol that the client asks for.
@@ -68,7 +69,7 @@ class RequestHead:
     @property
     def fields(self) -> Fields:
         """Return names as they were spelt, and values."""
-        return spelt(self.lines)
+        return self.section.fields
 
 
 @hot_value
@@ -78,7 +79,7 @@ class ResponseHead:
     status: int
     reason: bytes
     minor: int
-    lines: list[FieldLine]
+    section: HeaderSection[Any]
     named: dict[bytes, bytes]
     body_bytes: int  # Declared length, CHUNKED or UNTIL_CLOSE.
     keep_alive: bool
@@ -86,12 +87,7 @@ class ResponseHead:
     @property
     def fields(self) -> Fields:
         """Return names as they were spelt, and values."""
-        return spelt(self.lines)
-
-
-def spelt(lines: list[FieldLine]) -> Fields:
-    """Return the names as they were spelt, and the values."""
-    return [(line.raw[: len(line.key)], line.value) for line in lines]
+        return self.section.fields
 
 
 class Phase(Enum):

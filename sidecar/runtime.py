@@ -6,7 +6,7 @@ one event loop.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from sidecar.policy.balancer import RoundRobin
 from sidecar.policy.breaker import CircuitBreaker
@@ -17,21 +17,36 @@ from sidecar.upstream.connector import Connector
 from sidecar.upstream.pool import Pool, PoolLimits
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from random import Random
 
-    from sidecar.clock import Clock
+    from sidecar.clock import Clock, Timer
     from sidecar.policy.breaker import State
     from sidecar.record.recorder import Recorder
-    from sidecar.settings.snapshot import Route, Snapshot, Upstream
+    from sidecar.settings.snapshot import Route, Snapshot, Timeouts, Upstream
     from sidecar.upstream.connection import UpstreamConnection
     from sidecar.upstream.pool import Endpoint
+
+    Forget = Callable[[Endpoint, UpstreamConnection], None]
+    MakeConnector = Callable[[Upstream, Clock, Forget], "Connecting"]
+
+
+class Connecting(Protocol):
+    """Who opens connections: `Connector`, or a test's."""
+
+    def open(
+        self,
+        endpoint: Endpoint,
+        timeouts: Timeouts,
+        done: Callable[[UpstreamConnection | Exception], None],
+    ) -> Timer:
+        """Begin to connect; return how to stop it."""
 
 
 class UpstreamState:
     """A named set of endpoints at work."""
 
     __slots__ = (
-        "_clock",
         "balancer",
         "budget",
         "connector",
@@ -40,9 +55,10 @@ class UpstreamState:
         "settings",
     )
 
-    def __init__(self, settings: Upstream, clock: Clock) -> None:
+    def __init__(
+        self, settings: Upstream, clock: Clock, make_connector: MakeConnector
+    ) -> None:
         self.settings = settings
-        self._clock = clock
         self.pool = Pool(
             PoolLimits(
                 settings.max_connections,
@@ -55,7 +71,7 @@ class UpstreamState:
         self.balancer = RoundRobin()
         self.budget = RetryBudget(settings.budget)
         self.requests = InFlightLimit(settings.max_requests)
-        self.connector = Connector(settings, clock, self._forget)
+        self.connector = make_connector(settings, clock, self._forget)
 
     def _forget(self, endpoint: Endpoint, connection: UpstreamConnection) -> None:
         self.pool.forget(endpoint, connection)
@@ -79,7 +95,12 @@ class Runtime:
     """One configuration at work, with what the exchanges share."""
 
     def __init__(
-        self, snapshot: Snapshot, clock: Clock, rng: Random, recorder: Recorder
+        self,
+        snapshot: Snapshot,
+        clock: Clock,
+        rng: Random,
+        recorder: Recorder,
+        make_connector: MakeConnector = Connector,
     ) -> None:
         self.snapshot = snapshot
         self.clock = clock
@@ -90,7 +111,7 @@ class Runtime:
         self.via_line = b"Via: 1.1 %b\r\n" % self.via
         self.sample_ratio = snapshot.tracing.sample_ratio
         self.upstreams = {
-            name: UpstreamState(settings, clock)
+            name: UpstreamState(settings, clock, make_connector)
             for name, settings in snapshot.upstreams.items()
         }
         self.routes = [self._route_state(route) for route in snapshot.routes]

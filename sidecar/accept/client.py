@@ -12,12 +12,14 @@ import logging
 from typing import TYPE_CHECKING
 
 from sidecar.accept.refusal import refuse
+from sidecar.accept.response import ResponseWriter
 from sidecar.clock import Alarm
 from sidecar.exchange import Exchange
 from sidecar.faults.catalogue import FaultCode, ProxyFault
 from sidecar.faults.classify import classify_timeout
 from sidecar.model import Phase, TimeoutKind
 from sidecar.rendezvous import Rendezvous
+from sidecar.time_limits import TimeLimits
 from sidecar.wire.fields import Hop
 from sidecar.wire.head import HEAD_END, HeadError, parse_request
 
@@ -41,6 +43,8 @@ class ClientConnection(asyncio.Protocol):
 
     Attributes:
         meeting: Where its coroutine waits, also for what happens upstream.
+        limits: Of time, of the exchange under way.
+        writer: Of its responses.
         hop: What this hop adds to its requests.
         is_gone: The client has left; nothing can be written.
         has_ended: The client sends no more.
@@ -61,16 +65,20 @@ class ClientConnection(asyncio.Protocol):
         "hop",
         "is_gone",
         "is_trusted",
+        "limits",
         "listener",
         "meeting",
         "peer",
         "transport",
+        "writer",
     )
 
     def __init__(self, acceptor: Acceptor) -> None:
         self._acceptor = acceptor
         self.listener = acceptor.name
-        self.alarm = Alarm(acceptor.runtime.clock, self._on_alarm)
+        clock = acceptor.runtime.clock
+        self.alarm = Alarm(clock, self._on_alarm)
+        self.limits = TimeLimits(clock, self.alarm)
         self.meeting = Rendezvous()
         self._buffer = b""
         self._exchange: Exchange | None = None
@@ -84,6 +92,7 @@ class ClientConnection(asyncio.Protocol):
         self.is_trusted = False
         self.peer = ""
         self.hop: Hop
+        self.writer: ResponseWriter
         self.transport: asyncio.Transport
 
     def __repr__(self) -> str:
@@ -278,6 +287,7 @@ class ClientConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start serving, or refuse when there are too many."""
         self.transport = transport  # type: ignore[assignment]  # A TCP one.
+        self.writer = ResponseWriter(self.transport)
         address = transport.get_extra_info("peername") or ("", 0)
         self.peer = str(address[0])
         self.is_trusted = self._acceptor.is_trusted(self.peer)

@@ -38,7 +38,6 @@ class Acceptor:
     def __init__(self, name: str, runtime: Runtime) -> None:
         self.name = name
         self.runtime = runtime
-        self.loop = asyncio.get_running_loop()
         self.is_draining = False
         self.connections: set[ClientConnection] = set()
         self._per_peer: dict[str, int] = {}
@@ -52,7 +51,7 @@ class Acceptor:
             ListenError: The address is taken, or not ours.
         """
         try:
-            self._server = await self.loop.create_server(
+            self._server = await asyncio.get_running_loop().create_server(
                 lambda: ClientConnection(self), host, port, backlog=_BACKLOG
             )
         except OSError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sidecar.accept.response import ResponseWriter
 from sidecar.faults.render import ReplyRequest, render
 from sidecar.model import Fault, Outcome, TraceContext
 
@@ -30,8 +29,8 @@ def refuse(runtime: Runtime, client: ClientConnection, fault: ProxyFault) -> Non
     asked = ReplyRequest(b"", b"", snapshot.status_profile, snapshot.expose)
     reply = render(named, fault.status, asked)
     if not client.is_gone and not client.transport.is_closing():
-        writer = ResponseWriter(client.transport, 1, keep_alive=False)
-        writer.reply(reply, "", runtime.via_line)
+        client.writer.begin(1, keep_alive=False)
+        client.writer.reply(reply, "", runtime.via_line)
     trace = TraceContext(
         runtime.rng.getrandbits(128) or 1,
         0,

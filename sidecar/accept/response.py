@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sidecar.model import CHUNKED, UNTIL_CLOSE
 from sidecar.wire.framing import encode_chunk, encode_last_chunk
 
 if TYPE_CHECKING:
@@ -27,7 +26,13 @@ _NO_CONTENT = frozenset((204, 304))
 
 
 class ResponseWriter:
-    """Writes head, body and end; knows how many body bytes went out."""
+    """Writes head, body and end of one response after the other.
+
+    Attributes:
+        count_bytes: How many body bytes of this response went out.
+        has_begun: Its head went out; it cannot be taken back.
+        keep_alive: Whether another response may follow it.
+    """
 
     __slots__ = (
         "_is_chunked",
@@ -40,14 +45,14 @@ class ResponseWriter:
         "keep_alive",
     )
 
-    def __init__(
-        self, transport: asyncio.Transport, minor: int, *, keep_alive: bool
-    ) -> None:
+    def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
+        self.begin(1, keep_alive=True)
+
+    def begin(self, minor: int, *, keep_alive: bool) -> None:
+        """Be ready for the response to another request, of HTTP/1.`minor`."""
         self._minor = minor
-        self._is_chunked = False
-        self._is_head_only = False
-        self._is_until_close = False
+        self._is_chunked = self._is_head_only = self._is_until_close = False
         self.keep_alive = keep_alive
         self.count_bytes = 0
         self.has_begun = False
@@ -57,12 +62,13 @@ class ResponseWriter:
         if self._minor and not self.has_begun:
             self._transport.write(section + b"\r\n")
 
-    def begin(
+    def start(
         self, section: bytes, head: ResponseHead, method: str, held: bytes
     ) -> None:
         """Write the head and the body bytes that are here already."""
-        self._is_head_only = method == "HEAD" or head.status in _NO_CONTENT
-        if not self._is_head_only and head.body_bytes in (CHUNKED, UNTIL_CLOSE):
+        if method == "HEAD" or head.status in _NO_CONTENT:
+            self._is_head_only = True
+        elif head.body_bytes < 0:  # CHUNKED or UNTIL_CLOSE.
             if self._minor:
                 self._is_chunked = True
                 section += _CHUNKED

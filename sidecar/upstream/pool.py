@@ -86,23 +86,43 @@ class Pool:
         return sum(e.busy + len(e.idle) for e in self.endpoints)
 
     def take(
-        self, endpoint: Endpoint, now_s: float, max_idle_s: float
+        self,
+        endpoint: Endpoint,
+        now_s: float,
+        max_idle_s: float,
+        *,
+        is_in_turn: bool = False,
     ) -> UpstreamConnection | Connect | None:
         """Grant an idle connection, or to open one; None: wait or give up.
 
-        A connection that was idle for more than `max_idle_s` is left alone. Who
-        comes while others wait, waits behind them.
+        Args:
+            endpoint: Where to.
+            now_s: Now.
+            max_idle_s: A connection that was idle for longer is left alone.
+            is_in_turn: It waited and was told. Who comes while others wait, waits
+                behind them.
         """
-        if self._told or self._waiters:
+        if is_in_turn:
+            self._told -= 1
+        elif self._told or self._waiters:
             return None
-        return self._take(endpoint, now_s, max_idle_s)
-
-    def take_in_turn(
-        self, endpoint: Endpoint, now_s: float, max_idle_s: float
-    ) -> UpstreamConnection | Connect | None:
-        """Grant likewise to a waiter that was told; None: it waits on, as first."""
-        self._told -= 1
-        return self._take(endpoint, now_s, max_idle_s)
+        idle = endpoint.idle
+        while idle:
+            connection = idle[-1]
+            age_s = now_s - connection.idle_since_s
+            if age_s > max_idle_s:
+                break
+            idle.pop()
+            if not connection.is_open or age_s > connection.idle_limit_s:
+                connection.close()
+                continue
+            endpoint.busy += 1
+            return connection
+        is_full = self.open_connections >= self._limits.max_connections
+        if is_full and not self._close_an_idle_one():
+            return None
+        endpoint.busy += 1
+        return CONNECT
 
     def enqueue(self, waiter: Waiter, *, is_first: bool = False) -> bool:
         """Let `waiter` be told when its turn has come; False when full."""
@@ -134,7 +154,8 @@ class Pool:
             endpoint.idle.append(connection)
         else:
             connection.close()
-        self._tell_next()
+        if self._waiters:
+            self._tell_next()
 
     def give_up(self, endpoint: Endpoint) -> None:
         """A grant came to nothing: the connection failed or is gone."""
@@ -167,27 +188,6 @@ class Pool:
         for endpoint in self.endpoints:
             while endpoint.idle:
                 endpoint.idle.pop().close()
-
-    def _take(
-        self, endpoint: Endpoint, now_s: float, max_idle_s: float
-    ) -> UpstreamConnection | Connect | None:
-        idle = endpoint.idle
-        while idle:
-            connection = idle[-1]
-            age_s = now_s - connection.idle_since_s
-            if age_s > max_idle_s:
-                break
-            idle.pop()
-            if not connection.is_open or age_s > connection.idle_limit_s:
-                connection.close()
-                continue
-            endpoint.busy += 1
-            return connection
-        is_full = self.open_connections >= self._limits.max_connections
-        if is_full and not self._close_an_idle_one():
-            return None
-        endpoint.busy += 1
-        return CONNECT
 
     def _close_an_idle_one(self) -> bool:
         for endpoint in self.endpoints:

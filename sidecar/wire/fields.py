@@ -6,7 +6,7 @@ one connection only (RFC 9110, 7.6.1) and those that this hop writes itself.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sidecar.model import (
     CHUNKED,
@@ -14,12 +14,13 @@ from sidecar.model import (
     SENT_ON_IF_TRUSTED,
     STAYS_HERE,
     Fields,
-    spelt,
 )
+from sidecar.wire.section import spelt
 
 if TYPE_CHECKING:
     from sidecar.model import RequestHead, ResponseHead
     from sidecar.settings.snapshot import FieldEdits
+    from sidecar.wire.section import HeaderSection
 
 HOP_BY_HOP = frozenset(
     (
@@ -79,7 +80,16 @@ class Hop:
         is_trusted: Its X-Forwarded-* and x-316-* are believed.
     """
 
-    __slots__ = ("_lines", "_lines_of", "client", "is_trusted", "scheme", "via")
+    __slots__ = (
+        "_lines",
+        "_lines_of",
+        "client",
+        "is_trusted",
+        "kept",
+        "kept_of",
+        "scheme",
+        "via",
+    )
 
     def __init__(
         self, via: bytes, client: bytes, scheme: bytes, *, is_trusted: bool
@@ -90,6 +100,8 @@ class Hop:
         self.is_trusted = is_trusted
         self._lines_of: tuple[int, bytes] | None = None  # Minor version, authority.
         self._lines = b""
+        self.kept_of: HeaderSection[Any] | None = None  # Of the last request.
+        self.kept = b""  # What `request_section` made of that.
 
     def lines(self, head: RequestHead) -> bytes:
         """Return Via and X-Forwarded-*; mostly the same as for the last request."""
@@ -142,12 +154,16 @@ def request_section(
     Without request id and empty line: what differs from try to try is appended.
     `host` replaces the Host field where it is not None.
     """
+    section = head.section
+    is_plain = host is None and not edits.is_any and head.minor == 1
+    if is_plain and section is hop.kept_of:
+        return hop.kept
     most = SENT_ON_IF_TRUSTED if hop.is_trusted else SENT_ON
     named = head.named
     if host is not None or edits.is_any or b"connection" in named:
         kept = _edited_request(head, most, host, edits)
     else:
-        kept = b"".join([raw for _, _, raw, use in head.lines if use <= most])
+        kept = section.sent_on(most)
     kept += hop.lines(head)
     if head.body_bytes == CHUNKED:
         kept += b"Transfer-Encoding: chunked\r\n"
@@ -155,6 +171,8 @@ def request_section(
         kept += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % named[b"upgrade"]
     elif b"te" in named and b"trailers" in _members(named[b"te"]):
         kept += b"TE: trailers\r\nConnection: TE\r\n"
+    if is_plain:
+        hop.kept_of, hop.kept = section, kept
     return kept
 
 
@@ -165,7 +183,7 @@ def _edited_request(
     dropped = named_by_connection(head.named.get(b"connection"))
     if host is not None:
         dropped |= {b"host"}
-    kept = [x for x in head.lines if x.use <= most and x.key not in dropped]
+    kept = [x for x in head.section.lines if x.use <= most and x.key not in dropped]
     first = b"" if host is None else b"Host: %b\r\n" % host
     if not edits.is_any:
         return first + b"".join([line.raw for line in kept])
@@ -192,7 +210,7 @@ def response_section(
     if extra or edits.is_any or is_bare or connection not in _USUAL_CONNECTION:
         kept = _edited_response(head, edits, extra, is_bare=is_bare)
     else:
-        kept = b"".join([raw for _, _, raw, use in head.lines if use == SENT_ON])
+        kept = head.section.sent_on()
     return b"HTTP/1.1 %d %b\r\n%b%b" % (head.status, head.reason, kept, via_line)
 
 
@@ -202,7 +220,7 @@ def _edited_response(
     dropped = named_by_connection(head.named.get(b"connection"))
     if is_bare:
         dropped |= {b"content-length"}  # RFC 9110, 8.6: a client may wait for it.
-    kept = [x for x in head.lines if x.use == SENT_ON and x.key not in dropped]
+    kept = [x for x in head.section.lines if x.use == SENT_ON and x.key not in dropped]
     if not extra and not edits.is_any:
         return b"".join([line.raw for line in kept])
     fields = edit(spelt(kept), edits)

@@ -1,0 +1,83 @@
+"""What is sent upstream in place of the head that came: the same, but for a few lines.
+
+request line, kept lines, Via, X-Forwarded-*     the same for every attempt
+x-request-id, traceparent, x-316-*               written for each attempt
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sidecar.route import rewrite
+from sidecar.time_limits import NEVER_S
+from sidecar.wire.fields import request_section
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from sidecar.model import RequestHead, TraceContext
+    from sidecar.route.table import Found
+    from sidecar.settings.snapshot import Upstream
+    from sidecar.wire.fields import Hop
+
+_MAX_REQUEST_ID_BYTES = 128
+
+
+def request_id(head: RequestHead, trace: TraceContext, rng: Random) -> bytes:
+    """Return the caller's request id, or a new one."""
+    named = head.named
+    if b"x-request-id" in named:
+        given = named[b"x-request-id"]
+        if 0 < len(given) <= _MAX_REQUEST_ID_BYTES:
+            return given
+    if trace.parent_id:
+        return b"%032x" % rng.getrandbits(128)
+    return b"%032x" % trace.trace_id  # It began here, so it is this request's alone.
+
+
+def common_lines(
+    head: RequestHead, hop: Hop, found: Found, upstream: Upstream
+) -> bytes:
+    """Return request line and fields that are the same for every attempt."""
+    route = found.route
+    host = route.rewrite.host
+    if host is None:
+        if head.named.get(b"host") != head.authority:
+            host = head.authority  # Of the absolute form (RFC 9112, 3.2.2).
+    elif not host:
+        host = str(upstream.endpoints[0]).encode()
+    return b"%b %b HTTP/1.1\r\n%b" % (
+        head.method.encode(),
+        rewrite.target(head, route.rewrite, found.prefix_bytes),
+        request_section(head, hop, host, route.request_edits),
+    )
+
+
+def head_of_attempt(
+    common: bytes,
+    request_id: bytes,
+    trace: TraceContext,
+    span_id: int,
+    n: int,
+    left_s: float,
+) -> bytes:
+    """Return the whole head of attempt `n`, which `span_id` stands for.
+
+    Args:
+        common: What `common_lines` returned.
+        request_id: Of the request.
+        trace: Of the request.
+        span_id: Of the attempt.
+        n: From 1.
+        left_s: How long the request may still take; infinity: no limit is told.
+    """
+    last = b""
+    if left_s != NEVER_S:
+        last = b"x-316-deadline-ms: %d\r\n" % max(1, int(left_s * 1000))
+    if trace.state:
+        last += b"tracestate: %b\r\n" % trace.state
+    return (
+        b"%bx-request-id: %b\r\ntraceparent: 00-%032x-%016x-%02x\r\n"
+        b"x-316-attempt: %d\r\n%b\r\n"
+        % (common, request_id, trace.trace_id, span_id, trace.sampled, n, last)
+    )

@@ -1,0 +1,215 @@
+"""Header sections: lines that are judged once, and remembered.
+
+    section seen before?   as it was found then
+    lines seen before?     each as it was found then
+    a new line             read by llhttp (httptools), and by its grammar
+
+Both judges must find a new line well-formed, and the same name in it: so bare CR
+and LF, folded lines and space before a colon have no way in. Remembered are only
+lines with names of a fixed list, none of whose values are secret or differ from
+request to request, and sections made of nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import httptools
+
+from sidecar.model import SENT_ON, FieldLine, Fields
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Parser = type[httptools.HttpRequestParser | httptools.HttpResponseParser]
+
+F = TypeVar("F")
+
+_FIELD_LINE = re.compile(  # The value with its blanks: to split them off backtracks.
+    rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([\t -~\x80-\xff]*)"
+)
+_SINGLE = frozenset((b"content-length", b"host"))
+_REPEATING = frozenset(
+    b"accept accept-charset accept-encoding accept-language accept-ranges allow"
+    b" cache-control connection content-encoding content-language content-length"
+    b" content-type date expires host keep-alive pragma server te trailer"
+    b" transfer-encoding upgrade upgrade-insecure-requests user-agent vary via"
+    b" access-control-allow-headers access-control-allow-methods"
+    b" access-control-allow-origin strict-transport-security x-content-type-options"
+    b" x-forwarded-host x-forwarded-proto x-frame-options x-powered-by".split()
+)
+_MAX_LINES = 4096
+_MAX_LINE_BYTES = 256
+_MAX_SECTIONS = 512
+_MAX_SECTION_BYTES = 2048
+
+
+class HeadError(Exception):
+    """A head that must not be acted on.
+
+    Args:
+        detail: What is wrong, for people; holds no bytes of the input.
+        status: What a client is to be told: 400, 414, 431, 501 or 505.
+    """
+
+    def __init__(self, detail: str, status: int = 400) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.status = status
+
+
+class HeaderSection(Generic[F]):
+    """The header lines of a message. Many may share it: it is never changed.
+
+    Attributes:
+        lines: In order.
+        named: Lower-case name: values joined by ", ".
+        facts: What the head of HTTP/1.1 that it belongs to makes of it, once known.
+    """
+
+    __slots__ = ("_kept", "facts", "lines", "named")
+
+    def __init__(self, lines: list[FieldLine], named: dict[bytes, bytes]) -> None:
+        self.lines = lines
+        self.named = named
+        self.facts: F | None = None
+        self._kept: list[bytes | None] = [None, None]
+
+    @property
+    def fields(self) -> Fields:
+        """Return names as they were spelt, and values."""
+        return spelt(self.lines)
+
+    def sent_on(self, most: int = SENT_ON) -> bytes:
+        """Return the lines whose `use` is at most that, as they came."""
+        kept = self._kept[most]
+        if kept is None:
+            kept = b"".join([raw for _, _, raw, use in self.lines if use <= most])
+            self._kept[most] = kept
+        return kept
+
+
+def spelt(lines: list[FieldLine]) -> Fields:
+    """Return the names as they were spelt, and the values."""
+    return [(line.raw[: len(line.key)], line.value) for line in lines]
+
+
+class SectionReader(Generic[F]):
+    """Reads the header sections of heads of one kind.
+
+    Args:
+        parser: That of httptools for this kind.
+        use_of: What becomes of a field of that name at this hop.
+    """
+
+    __slots__ = ("_lines", "_parser", "_sections", "_use_of")
+
+    def __init__(self, parser: Parser, use_of: Callable[[bytes], int]) -> None:
+        self._parser = parser
+        self._use_of = use_of
+        self._lines: dict[bytes, FieldLine] = {}
+        self._sections: dict[bytes, HeaderSection[F]] = {}
+
+    def read(self, start: bytes, raw: bytes) -> HeaderSection[F]:
+        """Return a section, given with the empty line that ends it.
+
+        Args:
+            start: The request or status line before it, found well-formed.
+            raw: The section.
+
+        Raises:
+            HeadError: A line is malformed, or one of which there is one is doubled.
+        """
+        section = self._sections.get(raw)
+        return self._read_new(start, raw) if section is None else section
+
+    def _read_new(self, start: bytes, raw: bytes) -> HeaderSection[F]:
+        known = self._lines
+        texts = raw[:-4].split(b"\r\n") if len(raw) > _EMPTY_BYTES else []
+        try:
+            lines = [known[text] for text in texts]
+        except KeyError:
+            lines = self._learn(start, texts)
+            return HeaderSection(lines, _named(lines))
+        section: HeaderSection[F] = HeaderSection(lines, _named(lines))
+        if len(raw) <= _MAX_SECTION_BYTES:
+            if len(self._sections) >= _MAX_SECTIONS:
+                self._sections.clear()
+            self._sections[raw] = section
+        return section
+
+    def _learn(self, start: bytes, texts: list[bytes]) -> list[FieldLine]:
+        """Have the lines judged that are new."""
+        known = self._lines
+        new = [text for text in texts if text not in known]
+        found = dict(zip(new, self.judge(start, new), strict=True))
+        lines = [known.get(text) or found[text] for text in texts]
+        if len(known) + len(found) > _MAX_LINES:
+            known.clear()
+        for text, line in found.items():
+            if line.key in _REPEATING and len(text) <= _MAX_LINE_BYTES:
+                known[text] = line
+        return lines
+
+    def judge(self, start: bytes, texts: list[bytes]) -> list[FieldLine]:
+        """Return lines that both llhttp and the grammar find well-formed.
+
+        Raises:
+            HeadError: One of them does not.
+        """
+        collector = _Collector()
+        try:
+            self._parser(collector).feed_data(b"\r\n".join((start, *texts, b"", b"")))
+        except httptools.HttpParserUpgrade:
+            pass  # It would stop reading HTTP here; a head is all it was given.
+        except httptools.HttpParserInvalidMethodError:
+            msg = "the method is none that this proxy knows"
+            raise HeadError(msg, 501) from None
+        except httptools.HttpParserError as error:
+            raise HeadError(str(error) or "malformed header section") from None
+        lines = [self._line(text) for text in texts]
+        if collector.names != [line.raw[: len(line.key)] for line in lines]:
+            msg = "the header section can be read in two ways"
+            raise HeadError(msg)
+        return lines
+
+    def _line(self, text: bytes) -> FieldLine:
+        match = _FIELD_LINE.fullmatch(text)
+        if match is None:
+            msg = "a header field is malformed"
+            raise HeadError(msg)
+        key = match[1].lower()
+        return FieldLine(key, match[2].strip(b" \t"), text + b"\r\n", self._use_of(key))
+
+
+class _Collector:
+    """What llhttp calls.
+
+    A parser is made for each head: one that is kept must be fed bodies, too, and
+    refuses what follows a `Connection: close`.
+    """
+
+    __slots__ = ("names",)
+
+    def __init__(self) -> None:
+        self.names: list[bytes] = []
+
+    def on_header(self, name: bytes, _: bytes) -> None:
+        self.names.append(name)
+
+
+def _named(lines: list[FieldLine]) -> dict[bytes, bytes]:
+    named: dict[bytes, bytes] = {}
+    for key, value, _, _ in lines:
+        if key in named:
+            if key in _SINGLE:
+                msg = f"{key.decode()} is there twice"  # RFC 9112, 3.2 and 6.3.
+                raise HeadError(msg)
+            named[key] += b", " + value
+        else:
+            named[key] = value
+    return named
+
+
+_EMPTY_BYTES = 2  # A section without fields: only the empty line.
