@@ -35,6 +35,7 @@ _HOLD_BYTES = 64 * 1024
 _CONNECTION_PHASES = frozenset((Phase.DNS, Phase.CONNECT, Phase.TLS))
 _FAILED = frozenset((502, 503, 504))  # An answer that speaks against its upstream.
 _SWITCHING = 101
+_SERVER_ERROR = 500
 _NO_TRAILERS: Fields = []
 
 # Members by module names: through the class, 3.11 takes ten times as long.
@@ -82,7 +83,6 @@ class Try:
         "n",
         "phase",
         "route",
-        "span_id",
         "start_s",
         "status",
         "story",
@@ -96,14 +96,12 @@ class Try:
         story: Story,
         body: RequestBody | None,
         start_s: float,
-        span_id: int,
     ) -> None:
         self.n = n
         self.route = route
         self.story = story
         self._body = body
         self.start_s = start_s
-        self.span_id = span_id
         self.endpoint: Endpoint | None = None
         self.connection: UpstreamConnection | None = None
         self.phase = _QUEUE
@@ -179,15 +177,16 @@ class Try:
             self._give_back(connection, self.endpoint, now_s)
         permit, self._permit = self._permit, None
         if permit is not None and self.route.breaker is not None:
+            is_good = self.fault is None and 0 < self.status < _SERVER_ERROR
             self.route.breaker.settle(
                 permit,
-                self._verdict(),
+                _GOOD if is_good else self._verdict(),
                 now_s,
-                is_connection_level=self._has_lost_connection(),
+                is_connection_level=not is_good and self._has_lost_connection(),
                 duration_s=now_s - self.start_s,
             )
 
-    def record(self, now_s: float) -> Attempt:
+    def record(self, now_s: float, span_id: int) -> Attempt:
         """Return what is to be told of it."""
         fault = self.fault
         return Attempt(
@@ -200,7 +199,7 @@ class Try:
             self.phase if fault is None else fault.phase,
             Processed.YES if fault is None else fault.processed,
             self.is_reused,
-            self.span_id,
+            span_id,
         )
 
     # What the connection tells (`ResponseSink`).

@@ -29,11 +29,10 @@ class Checkout:
 
     __slots__ = ("_attempt", "_clock", "_endpoint", "_is_told", "_meeting", "_opened")
 
-    def __init__(
-        self, attempt: Try, endpoint: Endpoint, clock: Clock, meeting: Rendezvous
-    ) -> None:
+    def __init__(self, attempt: Try, clock: Clock, meeting: Rendezvous) -> None:
+        assert attempt.endpoint is not None  # noqa: S101 - for the type checker
         self._attempt = attempt
-        self._endpoint = endpoint
+        self._endpoint: Endpoint = attempt.endpoint
         self._clock = clock
         self._meeting = meeting
         self._is_told = False

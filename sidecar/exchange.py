@@ -36,7 +36,7 @@ from sidecar.model import (
 from sidecar.policy.deadline import parse_deadline_ms, parse_grpc_timeout
 from sidecar.policy.retry import IDEMPOTENT, Retry, StopReason
 from sidecar.settings.snapshot import FieldEdits
-from sidecar.upstream.connection import UpstreamConnection
+from sidecar.upstream.pool import Connect
 from sidecar.wire import trace_context
 from sidecar.wire.fields import response_section
 
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from sidecar.model import Fields, RequestHead, ResponseHead
     from sidecar.route.table import Found
     from sidecar.runtime import RouteState, Runtime, UpstreamState
+    from sidecar.upstream.connection import UpstreamConnection
     from sidecar.upstream.pool import Endpoint
 
 _log = logging.getLogger(__name__)
@@ -148,7 +149,13 @@ class Exchange:
             attempt = self._new_try(route)
             fault = None
             try:
-                await self._make(attempt)
+                granted = self._begin(attempt)
+                if attempt.connection is None:
+                    way = Checkout(attempt, self.runtime.clock, self._meeting)
+                    await way.finish(granted, self._max_idle_s(attempt))
+                self._send(attempt)
+                while attempt.head is None:
+                    await self._meeting.wait()
                 if self._is_final(attempt):
                     await self._respond(attempt)
                     return
@@ -165,6 +172,7 @@ class Exchange:
                 await self._respond(attempt)
                 return
             self._end_try(attempt)
+            self.limits.on_attempt_over()
             self.runtime.recorder.retried(
                 route.route.name, route.route.upstream, _reason(attempt)
             )
@@ -235,42 +243,43 @@ class Exchange:
             raise classify_timeout(TimeoutKind.DEADLINE, Phase.REQUEST, left_s)
 
     def _new_try(self, route: RouteState) -> Try:
-        runtime, n = self.runtime, len(self.attempts) + 1
-        start_s = self._start_s if n == 1 else runtime.clock.now_s()
-        span_id = trace_context.new_span_id(runtime.rng)
-        attempt = self._try = Try(n, route, self, self.body, start_s, span_id)
+        n = len(self.attempts) + 1
+        start_s = self._start_s if n == 1 else self.runtime.clock.now_s()
+        attempt = self._try = Try(n, route, self, self.body, start_s)
         return attempt
 
-    async def _make(self, attempt: Try) -> None:
-        """Make one attempt, up to the head of its response."""
-        method, upstream = self.head.method, attempt.route.upstream
+    def _begin(self, attempt: Try) -> Connect | None:
+        """Ask whether it may be made, and for a connection; see `Pool.take`."""
         if self.client.is_gone:
             raise self._client_left()
-        attempt.admit(method)
+        attempt.admit(self.head.method)
         self.limits.on_attempt(attempt.start_s, is_body_to_come=self._is_body_to_come)
+        upstream = attempt.route.upstream
         endpoint = attempt.endpoint = self._pick(upstream)
         max_idle_s = self._max_idle_s(attempt)
         granted = upstream.pool.take(endpoint, attempt.start_s, max_idle_s)
-        if isinstance(granted, UpstreamConnection):
-            attempt.use(granted, is_reused=True)
-        else:
-            way = Checkout(attempt, endpoint, self.runtime.clock, self._meeting)
-            await way.finish(granted, max_idle_s)
+        if granted is None or isinstance(granted, Connect):
+            return granted
+        attempt.connection = granted
+        attempt.is_reused = True
+        return None
+
+    def _send(self, attempt: Try) -> None:
+        """Send the head, and what is here of the body."""
         raw = forwarding.head_of_attempt(
             self._common,
             self._request_id,
             self._trace,
-            attempt.span_id,
             attempt.n,
             self.limits.request_due_s - attempt.start_s,
         )
-        attempt.send(method, raw)
-        while attempt.head is None:
-            await self._meeting.wait()
+        attempt.send(self.head.method, raw)
 
     def _pick(self, upstream: UpstreamState) -> Endpoint:
         """Choose an endpoint, one that was not tried if there is such."""
         endpoints = upstream.pool.endpoints
+        if len(endpoints) == 1:
+            return endpoints[0]
         if not self.attempts:
             return endpoints[upstream.balancer.pick(len(endpoints))]
         tried = {record.endpoint for record in self.attempts}
@@ -333,7 +342,8 @@ class Exchange:
             self.limits.on_response(head)
             while not attempt.is_ended:
                 await self._meeting.wait()
-        writer.end(attempt.trailers)
+        if writer.is_chunked:
+            writer.end(attempt.trailers)
 
     async def _tunnel_through(self, attempt: Try) -> None:
         """Be a pipe until both sides have said all (RFC 9110, 7.8)."""
@@ -404,7 +414,6 @@ class Exchange:
 
     def _leave(self) -> None:
         """Give back all that was taken, and record."""
-        self.client.alarm.clear()
         if self._try is not None:
             self._end_try(self._try)
         route = self._route
@@ -422,10 +431,10 @@ class Exchange:
     def _end_try(self, attempt: Try) -> None:
         now_s = self.runtime.clock.now_s()
         self._try = None
-        self.attempts += (attempt.record(now_s),)
+        span_id = trace_context.attempt_span_id(self._trace, attempt.n)
+        self.attempts += (attempt.record(now_s, span_id),)
         attempt.close(now_s)
         self._meeting.forget()
-        self.limits.on_attempt_over()
 
     def _outcome(self) -> Outcome:
         head, client, found = self.head, self.client, self._found

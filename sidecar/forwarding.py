@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from sidecar.route import rewrite
 from sidecar.time_limits import NEVER_S
 from sidecar.wire.fields import request_section
+from sidecar.wire.trace_context import attempt_span_id
 
 if TYPE_CHECKING:
     from random import Random
@@ -54,20 +55,14 @@ def common_lines(
 
 
 def head_of_attempt(
-    common: bytes,
-    request_id: bytes,
-    trace: TraceContext,
-    span_id: int,
-    n: int,
-    left_s: float,
+    common: bytes, request_id: bytes, trace: TraceContext, n: int, left_s: float
 ) -> bytes:
-    """Return the whole head of attempt `n`, which `span_id` stands for.
+    """Return the whole head of attempt `n`.
 
     Args:
         common: What `common_lines` returned.
         request_id: Of the request.
         trace: Of the request.
-        span_id: Of the attempt.
         n: From 1.
         left_s: How long the request may still take; infinity: no limit is told.
     """
@@ -79,5 +74,13 @@ def head_of_attempt(
     return (
         b"%bx-request-id: %b\r\ntraceparent: 00-%032x-%016x-%02x\r\n"
         b"x-316-attempt: %d\r\n%b\r\n"
-        % (common, request_id, trace.trace_id, span_id, trace.sampled, n, last)
+        % (
+            common,
+            request_id,
+            trace.trace_id,
+            attempt_span_id(trace, n),
+            trace.sampled,
+            n,
+            last,
+        )
     )

@@ -39,7 +39,8 @@ class Rendezvous:
     def run(self, story: Coroutine[None, None, None]) -> None:
         """Start `story` and drive it; it must not raise."""
         self._coroutine = story
-        self._go_on(None)
+        self._is_waiting = True
+        self.deliver()
 
     @coroutine
     def wait(self) -> Generator[None, None, None]:
@@ -56,30 +57,24 @@ class Rendezvous:
 
     def deliver(self) -> None:
         """Let the one who waits go on; it has, when this returns."""
-        if self._is_waiting:
+        if self._is_waiting and self._coroutine is not None:
             self._is_waiting = False
-            self._go_on(None)
+            try:
+                self._coroutine.send(None)
+            except StopIteration:
+                self._coroutine = None
 
     def interrupt(self, error: BaseException) -> None:
         """Raise `error` where it waits, or where it waits next."""
-        if self._is_waiting:
+        if self._is_waiting and self._coroutine is not None:
             self._is_waiting = False
-            self._go_on(error)
+            try:
+                self._coroutine.throw(error)
+            except StopIteration:
+                self._coroutine = None
         elif self._interruption is None:
             self._interruption = error
 
     def forget(self) -> None:
         """Drop an interruption that nobody needs to hear any more."""
         self._interruption = None
-
-    def _go_on(self, error: BaseException | None) -> None:
-        story = self._coroutine
-        if story is None:
-            return
-        try:
-            if error is None:
-                story.send(None)
-            else:
-                story.throw(error)
-        except StopIteration:
-            self._coroutine = None

@@ -122,7 +122,8 @@ class TimeLimits:
         per_try_s = self._timeouts.per_try_s
         if per_try_s is not None and not is_body_to_come:
             self._attempt_due_s = now_s + per_try_s
-        self._arm()
+        idle_due_s = self._active_s + self._idle_limit_s
+        self._alarm.set(min(self.request_due_s, self._attempt_due_s, idle_due_s))
 
     def on_attempt_over(self) -> None:
         """Nothing is under way."""

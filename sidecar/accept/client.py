@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sidecar.accept.listener import Acceptor
     from sidecar.model import RequestHead
     from sidecar.runtime import Runtime
+    from sidecar.settings.snapshot import Limits
 
 _log = logging.getLogger(__name__)
 
@@ -104,15 +105,33 @@ class ClientConnection(asyncio.Protocol):
 
     async def _serve(self) -> None:
         """Serve until either side has had enough; raises nothing."""
-        limits = self._acceptor.runtime.snapshot.limits
+        runtime = self._acceptor.runtime
+        most = runtime.snapshot.limits.requests_per_connection
         try:
-            while await self._serve_one():
+            while True:
+                head = await self._next_head(runtime)
+                if head is None:
+                    break
+                exchange = self._exchange = Exchange(runtime, self, head)
+                if self._buffer:
+                    data, self._buffer = self._buffer, b""
+                    self._buffer = exchange.on_client_data(data)
+                may_follow = await exchange.run()
+                self._exchange = None
                 self._served += 1
-                if self._served == limits.requests_per_connection:
+                if self._is_reading_paused:
+                    self.resume_reading()
+                if self.is_gone:
+                    break
+                if not may_follow:
+                    if head.body_bytes:
+                        await self._linger()
+                    break
+                if self._served == most:
                     break
                 if self._buffer or self._is_full:
                     await self._give_way()
-        except Exception:
+        except Exception:  # the net below which a task would have been
             _log.exception("a client connection failed")
             self.transport.abort()
         finally:
@@ -152,32 +171,16 @@ class ClientConnection(asyncio.Protocol):
         else:
             self.alarm.set(self._acceptor.runtime.clock.now_s() + _FLUSH_S)
 
-    async def _serve_one(self) -> bool:
-        """Serve the next request; return whether another may follow."""
-        runtime = self._acceptor.runtime
+    async def _next_head(self, runtime: Runtime) -> RequestHead | None:
+        """Return the next head, or None when no more will come or be served."""
         try:
-            head = await self._next_head(runtime)
+            return await self._read_head(runtime)
         except ProxyFault as fault:
             refuse(runtime, self, fault)
             await self._linger()
-            return False
-        if head is None:
-            return False
-        exchange = self._exchange = Exchange(runtime, self, head)
-        if self._buffer:
-            data, self._buffer = self._buffer, b""
-            self._buffer = exchange.on_client_data(data)
-        keep_alive = await exchange.run()
-        self._exchange = None
-        if self._is_reading_paused:
-            self.resume_reading()
-        if keep_alive and not self.is_gone:
-            return True
-        if head.body_bytes and not self.is_gone:
-            await self._linger()
-        return False
+            return None
 
-    async def _next_head(self, runtime: Runtime) -> RequestHead | None:
+    async def _read_head(self, runtime: Runtime) -> RequestHead | None:
         """Return the next head, or None when no more will come.
 
         Raises:
@@ -188,12 +191,9 @@ class ClientConnection(asyncio.Protocol):
         was_empty = True
         while True:
             if self._buffer:
-                raw = self._take_head(limits.request_line_bytes, limits.header_bytes)
-                if raw is not None:
-                    try:
-                        return parse_request(raw, limits.header_count)
-                    except HeadError as error:
-                        raise _malformed(error) from None
+                head = self._take_head(limits)
+                if head is not None:
+                    return head
             if self.is_gone or self.has_ended or self._may_go():
                 return None
             if self._buffer and was_empty:
@@ -208,25 +208,25 @@ class ClientConnection(asyncio.Protocol):
                 kind = TimeoutKind.REQUEST_HEADERS
                 raise classify_timeout(kind, Phase.REQUEST, limit_s)
 
-    def _take_head(self, max_line_bytes: int, max_bytes: int) -> bytes | None:
-        """Cut a whole head off the buffer."""
+    def _take_head(self, limits: Limits) -> RequestHead | None:
+        """Cut a whole head off the buffer, and read it.
+
+        Raises:
+            ProxyFault: It is malformed, or too large.
+        """
         buffer = self._buffer
         while buffer.startswith(b"\r\n"):  # RFC 9112, 2.2: may precede a request.
             buffer = self._buffer = buffer[2:]
-        if not buffer:
-            return None
         end = buffer.find(HEAD_END)
-        line_bytes = buffer.find(b"\r\n")
-        if (line_bytes if line_bytes >= 0 else len(buffer)) > max_line_bytes:
-            msg = f"the request line is over {max_line_bytes} bytes"
-            raise _malformed(HeadError(msg, _URI_TOO_LONG))
-        if (end if end >= 0 else len(buffer)) > max_bytes:
-            msg = f"the header section is over {max_bytes} bytes"
-            raise _malformed(HeadError(msg, _FIELDS_TOO_LARGE))
-        if end < 0:
-            return None
+        if end < 0 or end > limits.request_line_bytes:
+            _check_size(buffer, end, limits)
+            if end < 0:
+                return None
         self._buffer = buffer[end + 4 :]
-        return buffer[: end + 4]
+        try:
+            return parse_request(buffer[: end + 4], limits.header_count)
+        except HeadError as error:
+            raise _malformed(error) from None
 
     def _may_go(self) -> bool:
         """Tell whether an idle connection is not wanted any more."""
@@ -374,6 +374,19 @@ class ClientConnection(asyncio.Protocol):
             return
         self._is_late = True
         self.meeting.deliver()
+
+
+def _check_size(buffer: bytes, end: int, limits: Limits) -> None:
+    """Refuse a head that is too large, also before all of it is here."""
+    line_bytes = buffer.find(b"\r\n")
+    most = limits.request_line_bytes
+    if (line_bytes if line_bytes >= 0 else len(buffer)) > most:
+        msg = f"the request line is over {most} bytes"
+        raise _malformed(HeadError(msg, _URI_TOO_LONG))
+    most = limits.header_bytes
+    if (end if end >= 0 else len(buffer)) > most:
+        msg = f"the header section is over {most} bytes"
+        raise _malformed(HeadError(msg, _FIELDS_TOO_LARGE))
 
 
 def _malformed(error: HeadError) -> ProxyFault:

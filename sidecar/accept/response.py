@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sidecar.model import CHUNKED, UNTIL_CLOSE
 from sidecar.wire.framing import encode_chunk, encode_last_chunk
 
 if TYPE_CHECKING:
@@ -31,17 +32,18 @@ class ResponseWriter:
     Attributes:
         count_bytes: How many body bytes of this response went out.
         has_begun: Its head went out; it cannot be taken back.
+        is_chunked: It needs an `end`.
         keep_alive: Whether another response may follow it.
     """
 
     __slots__ = (
-        "_is_chunked",
         "_is_head_only",
         "_is_until_close",
         "_minor",
         "_transport",
         "count_bytes",
         "has_begun",
+        "is_chunked",
         "keep_alive",
     )
 
@@ -52,7 +54,7 @@ class ResponseWriter:
     def begin(self, minor: int, *, keep_alive: bool) -> None:
         """Be ready for the response to another request, of HTTP/1.`minor`."""
         self._minor = minor
-        self._is_chunked = self._is_head_only = self._is_until_close = False
+        self.is_chunked = self._is_head_only = self._is_until_close = False
         self.keep_alive = keep_alive
         self.count_bytes = 0
         self.has_begun = False
@@ -63,19 +65,20 @@ class ResponseWriter:
             self._transport.write(section + b"\r\n")
 
     def start(
-        self, section: bytes, head: ResponseHead, method: str, held: bytes
+        self, section: bytes, head: ResponseHead, method: str, content: bytes
     ) -> None:
-        """Write the head and the body bytes that are here already."""
+        """Write the head and the content that is here already."""
+        length = head.body_bytes
         if method == "HEAD" or head.status in _NO_CONTENT:
             self._is_head_only = True
-        elif head.body_bytes < 0:  # CHUNKED or UNTIL_CLOSE.
+        elif length == CHUNKED or length == UNTIL_CLOSE:  # noqa: PLR1714 - per request
             if self._minor:
-                self._is_chunked = True
+                self.is_chunked = True
                 section += _CHUNKED
             else:
                 self._is_until_close = True
                 self.keep_alive = False
-        self._start(section, held)
+        self._start(section, content)
 
     def upgrade(self, section: bytes, protocol: bytes) -> None:
         """Write a 101; what follows is not HTTP."""
@@ -102,11 +105,11 @@ class ResponseWriter:
         if self._is_head_only:
             return
         self.count_bytes += len(data)
-        self._transport.write(encode_chunk(data) if self._is_chunked else data)
+        self._transport.write(encode_chunk(data) if self.is_chunked else data)
 
     def end(self, trailers: Fields) -> None:
         """Write what ends the body."""
-        if self._is_chunked:
+        if self.is_chunked:
             self._transport.write(encode_last_chunk(trailers))
 
     def abort(self, *, at_once: bool) -> None:
@@ -129,7 +132,7 @@ class ResponseWriter:
             section += _KEEP_ALIVE_1_0
         if held and not self._is_head_only:
             self.count_bytes += len(held)
-            held = encode_chunk(held) if self._is_chunked else held
+            held = encode_chunk(held) if self.is_chunked else held
             self._transport.write(section + b"\r\n" + held)
         else:
             self._transport.write(section + b"\r\n")

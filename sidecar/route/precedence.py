@@ -93,6 +93,19 @@ def stem(path: PathMatch) -> str:
     return path.value.removesuffix("/")
 
 
+def takes_all(way: Found) -> bool:
+    """Tell whether a way is taken by every request there can be."""
+    match = way.match
+    return (
+        way.host == ANY_HOST
+        and match.path.kind == PREFIX
+        and not stem(match.path)
+        and match.method is None
+        and not match.headers
+        and not match.query
+    )
+
+
 def distinct(conditions: Sequence[FieldMatch]) -> list[FieldMatch]:
     """Return the first condition on each name: the Gateway API ignores the rest."""
     first: dict[str, FieldMatch] = {}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from sidecar.route.conditions import LAST
 from sidecar.route.paths import Paths
-from sidecar.route.precedence import ANY_HOST, Found, ways
+from sidecar.route.precedence import ANY_HOST, Found, takes_all, ways
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,12 +28,22 @@ __all__ = ["Found", "RouteTable"]
 class RouteTable:
     """The routes of one listener."""
 
-    __slots__ = ("_any", "_by_host", "_by_suffix", "_longest_suffix_bytes", "_size")
+    __slots__ = (
+        "_any",
+        "_by_host",
+        "_by_suffix",
+        "_longest_suffix_bytes",
+        "_only",
+        "_size",
+    )
 
     def __init__(self, routes: Sequence[Route]) -> None:
         by_host: dict[str, list[Found]] = {}
-        for way in ways(routes):
+        all_ways = ways(routes)
+        for way in all_ways:
             by_host.setdefault(way.host, []).append(way)
+        is_one = len(all_ways) == 1 and takes_all(all_ways[0])
+        self._only = all_ways[0] if is_one else None  # Most sidecars have one route.
         paths = {host: Paths(group) for host, group in by_host.items()}
         self._size = len(routes)
         self._any = paths.pop(ANY_HOST, None)
@@ -53,6 +63,8 @@ class RouteTable:
 
     def find(self, head: RequestHead) -> Found | None:
         """Return the way that `head` takes to its route, or None."""
+        if self._only is not None:
+            return self._only
         if self._by_host or self._by_suffix:
             return self._find_by_host(head)
         return None if self._any is None else self._any.find(head, LAST)

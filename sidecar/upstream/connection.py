@@ -246,45 +246,40 @@ class UpstreamConnection(asyncio.Protocol):
     # Heads and bodies.
 
     def _take_head(self, sink: ResponseSink, data: bytes) -> None:
+        """Take heads until the final one, and what came behind it."""
         while True:
-            head, rest = self._cut_head(sink, data)
-            if head is None:
+            end = data.find(HEAD_END)
+            if end < 0 or end > self._max_head_bytes:
+                self._wait_for_head(sink, data, is_here=end >= 0)
                 return
+            self._buffer = b""
+            try:
+                head = parse_response(data[: end + 4], self._method)
+            except HeadError as error:
+                self._refuse(sink, error)
+                return
+            data = data[end + 4 :]
             if head.status >= _FIRST_FINAL:
                 break
             if head.status == _SWITCHING:
                 self._head = head
                 self._is_tunnel = True
-                sink.on_head(head, rest, None)
+                sink.on_head(head, data, None)
                 return
             sink.on_interim(head)
-            if not rest or self._sink is not sink:
+            if not data or self._sink is not sink:
                 return
-            data = rest
         self._head = head
-        if head.body_bytes == len(rest):  # Nearly always: it came in one piece.
+        if head.body_bytes == len(data):  # Nearly always: it came in one piece.
             self._is_whole = True
-            sink.on_head(head, rest, _NO_TRAILERS)
+            sink.on_head(head, data, _NO_TRAILERS)
         else:
-            self._take_with_content(sink, head, rest)
+            self._take_with_content(sink, head, data)
 
-    def _cut_head(
-        self, sink: ResponseSink, data: bytes
-    ) -> tuple[ResponseHead | None, bytes]:
-        """Return the head and what follows, or None: not all here, or refused."""
-        end = data.find(HEAD_END)
-        if (end if end >= 0 else len(data)) > self._max_head_bytes:
+    def _wait_for_head(self, sink: ResponseSink, data: bytes, *, is_here: bool) -> None:
+        self._buffer = data
+        if is_here or len(data) > self._max_head_bytes:
             self._refuse(sink, HeadError("the response head is too large", 431))
-            return None, b""
-        if end < 0:
-            self._buffer = data
-            return None, b""
-        self._buffer = b""
-        try:
-            return parse_response(data[: end + 4], self._method), data[end + 4 :]
-        except HeadError as error:
-            self._refuse(sink, error)
-            return None, b""
 
     def _take_with_content(
         self, sink: ResponseSink, head: ResponseHead, rest: bytes

@@ -36,6 +36,10 @@ _B3_DECISIONS = {
 }
 _MAX_STATE_BYTES = 512
 _MAX_STATE_MEMBERS = 32
+_MAX_SPAN_ID = (1 << 64) - 1
+_NAMES = frozenset(
+    (b"traceparent", b"b3", b"x-b3-traceid", b"x-b3-sampled", b"x-b3-flags")
+)
 _RANDOM_SPAN = 1 << 56  # The part of an id that samplers agree to look at.
 _RANDOM_BITS = _RANDOM_SPAN - 1
 
@@ -50,21 +54,23 @@ def begin(
         rng: Source of new ids.
         sample_ratio: Share of the traces to sample whose caller did not decide.
     """
-    span_id = rng.getrandbits(64) or 1
-    if b"traceparent" in named:
-        context = _from_w3c(named, span_id)
-        if context is not None:
-            return context
-    if b"b3" in named or b"x-b3-traceid" in named or b"x-b3-sampled" in named:
-        return _from_b3(named, rng, span_id, sample_ratio)
-    trace_id = rng.getrandbits(128) or 1
-    sampled = is_sampled(trace_id, sample_ratio)
+    ids = rng.getrandbits(192)
+    span_id = ids & _MAX_SPAN_ID or 1
+    if not _NAMES.isdisjoint(named):
+        context = _from_w3c(named, span_id) if b"traceparent" in named else None
+        return context or _from_b3(named, rng, span_id, sample_ratio)
+    trace_id = ids >> 64 or 1
+    sampled = (trace_id & _RANDOM_BITS) >= (1.0 - sample_ratio) * _RANDOM_SPAN
     return TraceContext(trace_id, 0, span_id, sampled, b"")
 
 
-def new_span_id(rng: Random) -> int:
-    """Return the id of a new span; 0 is not one."""
-    return rng.getrandbits(64) or 1
+def attempt_span_id(context: TraceContext, n: int) -> int:
+    """Return the id of the span of attempt `n`, from 1.
+
+    It follows from that of the request, which is random: so the attempts of one
+    request differ, and chance is asked once.
+    """
+    return (context.span_id + n) & _MAX_SPAN_ID or 1
 
 
 def is_sampled(trace_id: int, ratio: float) -> bool:
@@ -78,11 +84,6 @@ def is_sampled(trace_id: int, ratio: float) -> bool:
         the id are its randomness, kept when not below a threshold.
     """
     return (trace_id & _RANDOM_BITS) >= (1.0 - ratio) * _RANDOM_SPAN
-
-
-def traceparent(trace_id: int, span_id: int, *, sampled: bool) -> bytes:
-    """Return the field to send on."""
-    return b"00-%032x-%016x-%02x" % (trace_id, span_id, sampled)
 
 
 def _from_w3c(named: Mapping[bytes, bytes], span_id: int) -> TraceContext | None:
