@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sidecar.accept.response import ResponseWriter
     from sidecar.model import Fields, ResponseHead
     from sidecar.policy.breaker import Permit
+    from sidecar.rendezvous import Rendezvous
     from sidecar.runtime import RouteState
     from sidecar.upstream.connection import UpstreamConnection
     from sidecar.upstream.pool import Endpoint
@@ -47,12 +48,6 @@ _GOOD, _BAD, _NEUTRAL = Verdict
 class Story(Protocol):
     """The exchange, as an attempt sees it."""
 
-    def wake(self) -> None:
-        """Something happened that it waits for."""
-
-    def interrupt(self, fault: ProxyFault) -> None:
-        """Something happened that ends the wait."""
-
     def moved(self) -> None:
         """Bytes of the response went to the client."""
 
@@ -72,6 +67,7 @@ class Try:
     __slots__ = (
         "_body",
         "_held",
+        "_meeting",
         "_permit",
         "_writer",
         "connection",
@@ -94,12 +90,14 @@ class Try:
         n: int,
         route: RouteState,
         story: Story,
+        meeting: Rendezvous,
         body: RequestBody | None,
         start_s: float,
     ) -> None:
         self.n = n
         self.route = route
         self.story = story
+        self._meeting = meeting
         self._body = body
         self.start_s = start_s
         self.endpoint: Endpoint | None = None
@@ -133,11 +131,6 @@ class Try:
                 f"upstream {self.route.route.upstream}: {breaker.cause}",
                 retry_after_s=breaker.retry_after_s(self.start_s),
             )
-
-    def use(self, connection: UpstreamConnection, *, is_reused: bool) -> None:
-        """Take a connection of the pool, to be given back by `close`."""
-        self.connection = connection
-        self.is_reused = is_reused
 
     def send(self, method: str, head: bytes) -> None:
         """Send head and body; the rest of the body follows as it comes.
@@ -174,7 +167,14 @@ class Try:
             self._body.detach()
         connection, self.connection = self.connection, None
         if connection is not None and self.endpoint is not None:
-            self._give_back(connection, self.endpoint, now_s)
+            pool = self.route.upstream.pool
+            is_sent = self._body is None or self._body.is_complete
+            if self.is_ended and is_sent:
+                connection.idle_limit_s = self._idle_limit_s()
+                pool.give_back(self.endpoint, connection, now_s)
+            else:
+                connection.close()
+                pool.give_up(self.endpoint)
         permit, self._permit = self._permit, None
         if permit is not None and self.route.breaker is not None:
             is_good = self.fault is None and 0 < self.status < _SERVER_ERROR
@@ -219,7 +219,7 @@ class Try:
         if trailers is not None:
             self.is_ended = True
             self.trailers = trailers
-        self.story.wake()
+        self._meeting.deliver()
 
     def on_body(self, data: bytes) -> None:
         """Let bytes through, or hold them."""
@@ -236,7 +236,7 @@ class Try:
         self.is_ended = True
         self.trailers = trailers
         if self._writer is not None:
-            self.story.wake()
+            self._meeting.deliver()
 
     def on_malformed(self, error: HeadError | FramingError) -> None:
         """The response is not HTTP."""
@@ -260,7 +260,7 @@ class Try:
 
     def _fail(self, fault: ProxyFault) -> None:
         self.fault = fault
-        self.story.interrupt(fault)
+        self._meeting.interrupt(fault)
 
     def _loss(self, error: Exception | None, *, may_have_received: bool) -> ProxyFault:
         connection = self.connection
@@ -273,22 +273,11 @@ class Try:
             has_response_bytes=connection is not None and connection.has_response_bytes,
         )
 
-    def _give_back(
-        self, connection: UpstreamConnection, endpoint: Endpoint, now_s: float
-    ) -> None:
-        """Keep the connection only if both directions ended as they should."""
-        pool = self.route.upstream.pool
-        is_sent = self._body is None or self._body.is_complete
-        if not self.is_ended or not is_sent or self.head is None:
-            connection.close()
-            pool.give_up(endpoint)
-            return
+    def _idle_limit_s(self) -> float:
         limit_s = self.route.upstream.settings.pool_idle_s
-        named = self.head.named
-        if b"keep-alive" in named:
-            limit_s = idle_limit_s(limit_s, named[b"keep-alive"])
-        connection.idle_limit_s = limit_s
-        pool.give_back(endpoint, connection, now_s)
+        if self.head is not None and b"keep-alive" in self.head.named:
+            return idle_limit_s(limit_s, self.head.named[b"keep-alive"])
+        return limit_s
 
     def _has_lost_connection(self) -> bool:
         """Tell a connection that failed from an application that is slow."""

@@ -55,7 +55,8 @@ class Checkout:
         if isinstance(connection, Connect):
             await self._open()
         else:
-            self._attempt.use(connection, is_reused=True)
+            self._attempt.connection = connection
+            self._attempt.is_reused = True
 
     async def _queue(self, *, is_first: bool) -> None:
         pool = self._attempt.route.upstream.pool
@@ -91,7 +92,7 @@ class Checkout:
             opening.cancel()
             upstream.pool.give_up(self._endpoint)
             raise
-        attempt.use(self._opened, is_reused=False)
+        attempt.connection = self._opened
 
     def _on_opened(self, result: UpstreamConnection | Exception) -> None:
         self._opened = result

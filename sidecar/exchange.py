@@ -203,7 +203,9 @@ class Exchange:
             self.writer.keep_alive = False
             msg = "this proxy is going away"
             raise ProxyFault(FaultCode.DRAINING, msg)
-        self._heed_deadline()
+        named = head.named
+        if b"x-316-deadline-ms" in named or b"grpc-timeout" in named:
+            self._heed_deadline()
         if not upstream.pool.endpoints:
             msg = f"upstream {settings.upstream} has no endpoint"
             raise ProxyFault(FaultCode.UPSTREAM_UNHEALTHY, msg)
@@ -218,13 +220,10 @@ class Exchange:
         self._common = forwarding.common_lines(
             head, self.client.hop, found, upstream.settings
         )
+        is_body_to_come = body is not None and not body.is_complete
         self.limits.on_route(
-            settings.timeouts, self._start_s, is_body_to_come=self._is_body_to_come
+            settings.timeouts, self._start_s, is_body_to_come=is_body_to_come
         )
-
-    @property
-    def _is_body_to_come(self) -> bool:
-        return self.body is not None and not self.body.is_complete
 
     def _heed_deadline(self) -> None:
         """Take over what the caller says of its own limit (semantics: §2.1)."""
@@ -245,19 +244,19 @@ class Exchange:
     def _new_try(self, route: RouteState) -> Try:
         n = len(self.attempts) + 1
         start_s = self._start_s if n == 1 else self.runtime.clock.now_s()
-        attempt = self._try = Try(n, route, self, self.body, start_s)
+        attempt = self._try = Try(n, route, self, self._meeting, self.body, start_s)
         return attempt
 
     def _begin(self, attempt: Try) -> Connect | None:
         """Ask whether it may be made, and for a connection; see `Pool.take`."""
         if self.client.is_gone:
             raise self._client_left()
+        body, upstream, now_s = self.body, attempt.route.upstream, attempt.start_s
         attempt.admit(self.head.method)
-        self.limits.on_attempt(attempt.start_s, is_body_to_come=self._is_body_to_come)
-        upstream = attempt.route.upstream
+        is_body_to_come = body is not None and not body.is_complete
+        self.limits.on_attempt(now_s, is_body_to_come=is_body_to_come)
         endpoint = attempt.endpoint = self._pick(upstream)
-        max_idle_s = self._max_idle_s(attempt)
-        granted = upstream.pool.take(endpoint, attempt.start_s, max_idle_s)
+        granted = upstream.pool.take(endpoint, now_s, self._max_idle_s(attempt))
         if granted is None or isinstance(granted, Connect):
             return granted
         attempt.connection = granted
@@ -434,7 +433,8 @@ class Exchange:
         span_id = trace_context.attempt_span_id(self._trace, attempt.n)
         self.attempts += (attempt.record(now_s, span_id),)
         attempt.close(now_s)
-        self._meeting.forget()
+        if self._meeting.interruption is not None:
+            self._meeting.forget()
 
     def _outcome(self) -> Outcome:
         head, client, found = self.head, self.client, self._found
@@ -535,14 +535,6 @@ class Exchange:
                 self.limits.on_download()
 
     # What the attempt tells (`Story`).
-
-    def wake(self) -> None:
-        """Go on with the story."""
-        self._meeting.deliver()
-
-    def interrupt(self, fault: ProxyFault) -> None:
-        """Go on with the story, which has taken a turn."""
-        self._meeting.interrupt(fault)
 
     def moved(self) -> None:
         """Bytes moved."""

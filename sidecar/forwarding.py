@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sidecar.wire.fields import Hop
 
 _MAX_REQUEST_ID_BYTES = 128
+_SLASH = ord("/")
 
 
 def request_id(head: RequestHead, trace: TraceContext, rng: Random) -> bytes:
@@ -47,11 +48,11 @@ def common_lines(
             host = head.authority  # Of the absolute form (RFC 9112, 3.2.2).
     elif not host:
         host = str(upstream.endpoints[0]).encode()
-    return b"%b %b HTTP/1.1\r\n%b" % (
-        head.method.encode(),
-        rewrite.target(head, route.rewrite, found.prefix_bytes),
-        request_section(head, hop, host, route.request_edits),
-    )
+    section = request_section(head, hop, host, route.request_edits)
+    if head.minor == 1 and head.target[0] == _SLASH and not route.rewrite.is_of_target:
+        return head.line + section
+    target = rewrite.target(head, route.rewrite, found.prefix_bytes)
+    return b"%b %b HTTP/1.1\r\n%b" % (head.method.encode(), target, section)
 
 
 def head_of_attempt(
@@ -68,7 +69,8 @@ def head_of_attempt(
     """
     last = b""
     if left_s != NEVER_S:
-        last = b"x-316-deadline-ms: %d\r\n" % max(1, int(left_s * 1000))
+        left_ms = int(left_s * 1000)
+        last = b"x-316-deadline-ms: %d\r\n" % (left_ms if left_ms > 0 else 1)
     if trace.state:
         last += b"tracestate: %b\r\n" % trace.state
     return (

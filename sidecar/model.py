@@ -54,6 +54,7 @@ class RequestHead:
     """The head of a request, parsed and found unambiguous."""
 
     method: str
+    line: bytes  # The request line as it came, with its line break.
     target: bytes  # As received; `path` and `query` are slices of it.
     path: bytes  # Raw, never decoded; "*" for OPTIONS *.
     query: bytes | None  # Raw, without the "?".

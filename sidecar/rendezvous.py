@@ -22,13 +22,16 @@ class Rendezvous:
     A wake-up that comes while nobody waits is dropped: its sender keeps the
     state anyway. An interruption is kept and raised at the next wait, since
     whoever left or ran out of time does not come back to say it again.
+
+    Attributes:
+        interruption: What is kept.
     """
 
-    __slots__ = ("_coroutine", "_interruption", "_is_waiting")
+    __slots__ = ("_coroutine", "_is_waiting", "interruption")
 
     def __init__(self) -> None:
         self._coroutine: Coroutine[None, None, None] | None = None
-        self._interruption: BaseException | None = None
+        self.interruption: BaseException | None = None
         self._is_waiting = False
 
     def __repr__(self) -> str:
@@ -49,8 +52,8 @@ class Rendezvous:
         Raises:
             BaseException: What `interrupt` was given.
         """
-        if self._interruption is not None:
-            error, self._interruption = self._interruption, None
+        if self.interruption is not None:
+            error, self.interruption = self.interruption, None
             raise error
         self._is_waiting = True
         yield
@@ -72,9 +75,9 @@ class Rendezvous:
                 self._coroutine.throw(error)
             except StopIteration:
                 self._coroutine = None
-        elif self._interruption is None:
-            self._interruption = error
+        elif self.interruption is None:
+            self.interruption = error
 
     def forget(self) -> None:
         """Drop an interruption that nobody needs to hear any more."""
-        self._interruption = None
+        self.interruption = None

@@ -100,8 +100,12 @@ class TimeLimits:
         self._timeouts = timeouts
         if is_body_to_come:
             self.on_upload()
-        elif timeouts.request_s is not None:
-            self._limit_request(_REQUEST, now_s, timeouts.request_s)
+            return
+        limit_s = timeouts.request_s
+        if limit_s is not None and now_s + limit_s < self.request_due_s:
+            self.request_due_s = now_s + limit_s
+            self._request_kind = _REQUEST
+            self._request_limit_s = limit_s
 
     def on_upload(self) -> None:
         """The client is to send more of the body."""

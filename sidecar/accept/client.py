@@ -173,40 +173,33 @@ class ClientConnection(asyncio.Protocol):
 
     async def _next_head(self, runtime: Runtime) -> RequestHead | None:
         """Return the next head, or None when no more will come or be served."""
+        limits, clock = runtime.snapshot.limits, runtime.clock
+        began_s = clock.now_s()
+        was_empty = True
         try:
-            return await self._read_head(runtime)
+            while True:
+                head = self._take_head(limits) if self._buffer else None
+                if head is not None:
+                    return head
+                if self.is_gone or self.has_ended:
+                    return None
+                if not self._buffer and self._acceptor.is_draining:
+                    return None
+                if self._buffer and was_empty:
+                    was_empty, began_s = False, clock.now_s()
+                limit_s = limits.keep_alive_s if was_empty else limits.request_headers_s
+                self._is_late = False
+                self.alarm.set(began_s + limit_s)
+                await self.meeting.wait()
+                if self._is_late and not self._buffer:
+                    return None
+                if self._is_late and not was_empty:
+                    kind = TimeoutKind.REQUEST_HEADERS
+                    raise classify_timeout(kind, Phase.REQUEST, limit_s)
         except ProxyFault as fault:
             refuse(runtime, self, fault)
             await self._linger()
             return None
-
-    async def _read_head(self, runtime: Runtime) -> RequestHead | None:
-        """Return the next head, or None when no more will come.
-
-        Raises:
-            ProxyFault: It is malformed, too large or too slow in coming.
-        """
-        limits, clock = runtime.snapshot.limits, runtime.clock
-        began_s = clock.now_s()
-        was_empty = True
-        while True:
-            if self._buffer:
-                head = self._take_head(limits)
-                if head is not None:
-                    return head
-            if self.is_gone or self.has_ended or self._may_go():
-                return None
-            if self._buffer and was_empty:
-                was_empty, began_s = False, clock.now_s()
-            limit_s = limits.keep_alive_s if was_empty else limits.request_headers_s
-            self._is_late = False
-            self.alarm.set(began_s + limit_s)
-            await self.meeting.wait()
-            if self._is_late and was_empty and not self._buffer:
-                return None
-            if self._is_late and not was_empty:
-                kind = TimeoutKind.REQUEST_HEADERS
-                raise classify_timeout(kind, Phase.REQUEST, limit_s)
 
     def _take_head(self, limits: Limits) -> RequestHead | None:
         """Cut a whole head off the buffer, and read it.
@@ -227,10 +220,6 @@ class ClientConnection(asyncio.Protocol):
             return parse_request(buffer[: end + 4], limits.header_count)
         except HeadError as error:
             raise _malformed(error) from None
-
-    def _may_go(self) -> bool:
-        """Tell whether an idle connection is not wanted any more."""
-        return not self._buffer and self._acceptor.is_draining
 
     async def _linger(self) -> None:
         """Read and drop for a while, so that the answer is not lost to a reset."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sidecar.model import CHUNKED, UNTIL_CLOSE
 from sidecar.wire.framing import encode_chunk, encode_last_chunk
 
 if TYPE_CHECKING:
@@ -68,17 +67,28 @@ class ResponseWriter:
         self, section: bytes, head: ResponseHead, method: str, content: bytes
     ) -> None:
         """Write the head and the content that is here already."""
-        length = head.body_bytes
         if method == "HEAD" or head.status in _NO_CONTENT:
             self._is_head_only = True
-        elif length == CHUNKED or length == UNTIL_CLOSE:  # noqa: PLR1714 - per request
+            content = b""
+        elif head.body_bytes < 0:  # CHUNKED or UNTIL_CLOSE.
             if self._minor:
                 self.is_chunked = True
                 section += _CHUNKED
             else:
                 self._is_until_close = True
                 self.keep_alive = False
-        self._start(section, content)
+        if not self.keep_alive:
+            section += _CLOSE
+        elif not self._minor:
+            section += _KEEP_ALIVE_1_0
+        self.has_begun = True
+        if not content:
+            self._transport.write(section + b"\r\n")
+            return
+        self.count_bytes = len(content)
+        if self.is_chunked:
+            content = encode_chunk(content)
+        self._transport.write(b"%b\r\n%b" % (section, content))
 
     def upgrade(self, section: bytes, protocol: bytes) -> None:
         """Write a 101; what follows is not HTTP."""
@@ -97,8 +107,14 @@ class ResponseWriter:
             len(reply.body),
             via_line,
         )
-        self._is_head_only = method == "HEAD"
-        self._start(section, reply.body)
+        body = b"" if method == "HEAD" else reply.body
+        if not self.keep_alive:
+            section += _CLOSE
+        elif not self._minor:
+            section += _KEEP_ALIVE_1_0
+        self.has_begun = True
+        self.count_bytes = len(body)
+        self._transport.write(b"%b\r\n%b" % (section, body))
 
     def write(self, data: bytes) -> None:
         """Write content; `data` is not empty."""
@@ -123,16 +139,3 @@ class ResponseWriter:
             self._transport.abort()
         else:
             self._transport.close()
-
-    def _start(self, section: bytes, held: bytes) -> None:
-        self.has_begun = True
-        if not self.keep_alive:
-            section += _CLOSE
-        elif not self._minor:
-            section += _KEEP_ALIVE_1_0
-        if held and not self._is_head_only:
-            self.count_bytes += len(held)
-            held = encode_chunk(held) if self.is_chunked else held
-            self._transport.write(section + b"\r\n" + held)
-        else:
-            self._transport.write(section + b"\r\n")

@@ -82,6 +82,12 @@ class Rewrite:
     prefix: bytes | None = None  # Replaces the prefix that matched.
     full_path: bytes | None = None
     host: bytes | None = None
+    is_of_target: bool = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Find out once what each request would ask."""
+        is_of_target = self.prefix is not None or self.full_path is not None
+        object.__setattr__(self, "is_of_target", is_of_target)
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,9 +153,11 @@ class UpstreamConnection(asyncio.Protocol):
         """Tell whether any byte of a response has come."""
         return self._head is not None or bool(self._buffer)
 
-    @property
-    def is_reusable(self) -> bool:
-        """Tell whether another request may follow on it."""
+    def release(self) -> bool:
+        """Forget the sink; return whether another request may follow."""
+        self._sink = None
+        if self._is_reading_paused:
+            self.resume_reading()
         head = self._head
         return (
             self._is_whole
@@ -166,12 +168,6 @@ class UpstreamConnection(asyncio.Protocol):
             and not self._buffer  # More than was declared.
             and not self.transport.is_closing()
         )
-
-    def release(self) -> None:
-        """Forget the sink: the exchange is done with it."""
-        self._sink = None
-        if self._is_reading_paused:
-            self.resume_reading()
 
     def close(self) -> None:
         """Close at once; nobody is told."""

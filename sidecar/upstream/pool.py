@@ -148,8 +148,7 @@ class Pool:
         """Keep a connection for the next request, or close it."""
         endpoint.busy -= 1
         most = self._limits.max_requests_per_connection
-        if connection.is_reusable and (most is None or connection.served < most):
-            connection.release()
+        if connection.release() and (most is None or connection.served < most):
             connection.idle_since_s = now_s
             endpoint.idle.append(connection)
         else:

@@ -74,8 +74,8 @@ def parse_request(raw: bytes, max_fields: int = 100) -> RequestHead:
     Raises:
         HeadError: It is malformed or ambiguous, or has too many fields.
     """
-    end = raw.find(b"\r\n")
-    start = raw[:end]
+    end = raw.find(b"\r\n") + 2
+    start = raw[: end - 2]
     parts = start.split(b" ")
     if len(parts) != 3 or not parts[1] or parts[1].translate(None, _VISIBLE):  # noqa: PLR2004 - RFC 9112, 3: two SP, no more
         raise HeadError(_BAD_LINE)
@@ -84,7 +84,7 @@ def parse_request(raw: bytes, max_fields: int = 100) -> RequestHead:
     is_1_1 = version == b"HTTP/1.1"
     if not is_1_1 and version != b"HTTP/1.0":
         raise _bad_version(version)
-    section = _requests.read(start, raw[end + 2 :])
+    section = _requests.read(start, raw[end:])
     if len(section.lines) > max_fields:
         msg = f"more than {max_fields} header fields"
         raise HeadError(msg, 431)
@@ -99,6 +99,7 @@ def parse_request(raw: bytes, max_fields: int = 100) -> RequestHead:
         host = _host_name(authority)
     return RequestHead(
         name,
+        raw[:end],
         target,
         path,
         query if mark else None,
