@@ -1,0 +1,51 @@
+"""The caller's limits, as they come over the wire."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.policy.deadline import parse_deadline_ms, parse_grpc_timeout
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (b"250", 0.25),
+        (b"0", 0),
+        (b"-1", None),
+        (b"1s", None),
+        (b"", None),
+        (b"1.5", None),
+        (b" 1", None),
+        (b"1\n", None),
+        (b"9" * 11, None),
+    ],
+)
+def test_deadlines_in_milliseconds(value: bytes, seconds: float | None) -> None:
+    assert parse_deadline_ms(value) == seconds
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (b"2S", 2),
+        (b"1M", 60),
+        (b"1H", 3600),
+        (b"5m", 0.005),
+        (b"5", None),
+        (b"5s", None),
+        (b"123456789S", None),
+        (b"S", None),
+    ],
+)
+def test_deadlines_of_grpc(value: bytes, seconds: float | None) -> None:
+    assert parse_grpc_timeout(value) == seconds
+
+
+@given(st.binary(max_size=40) | st.from_regex(rb"[0-9]{1,40}[A-Za-z]?", fullmatch=True))
+def test_no_bytes_break_the_parsers(value: bytes) -> None:
+    for parse in (parse_deadline_ms, parse_grpc_timeout):
+        seconds = parse(value)
+        assert seconds is None or 0 <= seconds < float("inf")
