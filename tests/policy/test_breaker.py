@@ -222,7 +222,9 @@ def test_what_was_sent_before_a_hold_says_nothing_in_it(
 
 def test_let_go_an_open_one_probes_at_once(breaker: CircuitBreaker) -> None:
     breaker.force(State.OPEN, until_s=50.0)
+    assert "held=50" in repr(breaker)
     breaker.force(None)
+    assert "held" not in repr(breaker)
     assert breaker.retry_after_s(1.0) == 0.0
     assert breaker.admit(1.0, is_safe=False) is not None
 
@@ -275,6 +277,25 @@ def test_waits_double_up_to_the_longest_and_start_again_after_closing() -> None:
     assert waits_s == [5, 10, 20, 40, 60, 60]
     run(breaker, *[Verdict.GOOD] * 3, Verdict.BAD, now_s=now_s)
     assert breaker.retry_after_s(now_s) == 5
+
+
+def test_a_hand_starts_the_waits_again(breaker: CircuitBreaker) -> None:
+    opened(breaker)
+    run(breaker, Verdict.BAD, now_s=10.0)
+    breaker.force(State.OPEN, until_s=40.0)
+    run(breaker, Verdict.BAD, now_s=40.0)
+    assert breaker.retry_after_s(40.0) == 10.0
+
+
+def test_what_failed_before_it_closed_is_forgotten_for_good() -> None:
+    """Also when the window turns, and the old buckets are still within it."""
+    limits = BreakerLimits(min_requests=4, open_s=2.0, jitter_ratio=0.0)
+    breaker = CircuitBreaker(limits, Random(1))
+    run(breaker, *[Verdict.BAD] * 4)
+    run(breaker, *[Verdict.GOOD] * 3, now_s=2.0)
+    for now_s in (2.5, 3.5, 4.5):
+        run(breaker, Verdict.GOOD, now_s=now_s)
+    assert "calls=3 bad=0" in repr(breaker)
 
 
 def test_waits_differ_by_up_to_a_fifth() -> None:

@@ -6,7 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.policy.deadline import parse_deadline_ms, parse_grpc_timeout
+from sidecar.policy.deadline import (
+    ConnectTimes,
+    parse_deadline_ms,
+    parse_grpc_timeout,
+)
 
 
 @pytest.mark.parametrize(
@@ -49,3 +53,14 @@ def test_no_bytes_break_the_parsers(value: bytes) -> None:
     for parse in (parse_deadline_ms, parse_grpc_timeout):
         seconds = parse(value)
         assert seconds is None or 0 <= seconds < float("inf")
+
+
+@given(st.lists(st.floats(0, 60), max_size=80))
+def test_connecting_takes_the_median_of_late(times_s: list[float]) -> None:
+    """One slow connection does not hold retries back; a slow network does."""
+    times = ConnectTimes()
+    assert times.p50_s == 0.0
+    for n, took_s in enumerate(times_s, 1):
+        times.add(took_s)
+        recent_s = sorted(times_s[max(0, n - 31) : n])
+        assert times.p50_s == recent_s[len(recent_s) // 2]

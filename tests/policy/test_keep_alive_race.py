@@ -163,6 +163,16 @@ def test_a_key_makes_a_post_idempotent_where_the_route_says_so(row: Row) -> None
         assert isinstance(decide(rules, trial, Random(1)), Retry) == expected
 
 
+def test_a_key_makes_nothing_else_idempotent() -> None:
+    """A PUT that the route does not list stays unlisted."""
+    rules = RetryRules("custom", methods=GET, idempotency_key=True)
+    for method, reason in (("PUT", StopReason.METHOD), ("PATCH", None)):
+        fault = FaultCode.CONN_RESET
+        trial = Trial(method, 0, fault, 0, Processed.UNKNOWN, 10.0)
+        decision = decide(rules, replace(trial, has_idempotency_key=True), Random(1))
+        assert isinstance(decision, Retry) if reason is None else decision is reason
+
+
 @pytest.mark.parametrize(
     ("status", "is_first_on_reused", "expected"),
     [(425, False, True), (408, True, True), (408, False, False), (503, True, False)],
