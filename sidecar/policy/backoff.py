@@ -11,12 +11,26 @@ if TYPE_CHECKING:
 _MAX_DOUBLINGS = 64  # Beyond any sane max_s, and 2.0**64 is still finite.
 
 
+class _Compiled:
+    """What the settings come to; apart from the fields, for it is no setting."""
+
+    __slots__ = ("ceilings_s",)
+
+    ceilings_s: tuple[float, ...]  # The longest wait before each retry; the last stays.
+
+
 @dataclass(frozen=True, slots=True)
-class Backoff:
+class Backoff(_Compiled):
     """Exponential backoff with full jitter."""
 
     base_s: float = 0.025
     max_s: float = 0.25
+
+    def __post_init__(self) -> None:
+        """Work out once what every retry needs."""
+        steps = (2.0**retry - 1.0 for retry in range(_MAX_DOUBLINGS + 1))
+        ceilings_s = tuple(min(self.max_s, self.base_s * step) for step in steps)
+        object.__setattr__(self, "ceilings_s", ceilings_s)
 
     def delay_s(self, retry: int, rng: Random) -> float:
         """Return how long to wait before retry number `retry`.
@@ -40,5 +54,5 @@ class Backoff:
         if retry < 1:
             msg = f"retry counts from 1, got {retry}"
             raise ValueError(msg)
-        steps = 2.0 ** min(retry, _MAX_DOUBLINGS) - 1.0
-        return rng.uniform(0.0, min(self.max_s, self.base_s * steps))
+        index = retry if retry < _MAX_DOUBLINGS else -1
+        return self.ceilings_s[index] * rng.random()

@@ -9,12 +9,18 @@ if TYPE_CHECKING:
 
 
 class RoundRobin:
-    """One after the other; never one that was tried while an untried is left."""
+    """One after the other; never one that was tried while an untried is left.
 
-    __slots__ = ("_next",)
+    Retries go round on their own. Did they take the turns of first tries, a dead
+    endpoint of two would be everybody's first; did they start from the next turn,
+    the neighbour of a dead one would get all of its load.
+    """
+
+    __slots__ = ("_next", "_next_retry")
 
     def __init__(self) -> None:
         self._next = 0
+        self._next_retry = 0
 
     def pick(self, count: int, tried: Collection[int] = ()) -> int:
         """Return an index below `count`.
@@ -25,12 +31,12 @@ class RoundRobin:
         if count < 1:
             msg = "no endpoint to pick from"
             raise ValueError(msg)
-        first = self._next % count
-        if not tried:  # A retry takes no turn, or two endpoints would fall in step.
+        if not tried:
+            first = self._next % count
             self._next = first + 1
             return first
-        for step in range(count):
-            index = (first + step) % count
-            if index not in tried:
-                return index
-        return first  # All were tried: go round again.
+        first = self._next_retry % count
+        turns = ((first + step) % count for step in range(count))
+        index = next((turn for turn in turns if turn not in tried), first)
+        self._next_retry = index + 1
+        return index

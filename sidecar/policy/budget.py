@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sidecar.policy.window import Window
+
 
 @dataclass(frozen=True, slots=True)
 class BudgetLimits:
@@ -32,86 +34,82 @@ class RetryBudget:
     """
 
     __slots__ = (
-        "_active_requests",
-        "_active_retries",
-        "_bucket_s",
-        "_limits",
-        "_newest",
+        "_base_requests",
+        "_base_retries",
+        "_ended_requests",
+        "_ended_retries",
+        "_min_concurrent",
+        "_min_in_window",
+        "_ratio",
         "_requests",
-        "_requests_sum",
         "_retries",
-        "_retries_sum",
+        "_turn_s",
+        "_window",
     )
 
-    _BUCKETS = 10
-
     def __init__(self, limits: BudgetLimits) -> None:
-        self._limits = limits
-        self._bucket_s = limits.window_s / self._BUCKETS
-        self._newest = 0
-        self._requests = [0] * self._BUCKETS
-        self._retries = [0] * self._BUCKETS
-        self._requests_sum = 0
-        self._retries_sum = 0
-        self._active_requests = 0
-        self._active_retries = 0
+        self._ratio = limits.ratio
+        self._min_concurrent = limits.min_concurrent
+        self._min_in_window = limits.min_per_s * limits.window_s
+        self._requests = self._retries = 0  # Since ever.
+        self._ended_requests = self._ended_retries = 0
+        self._base_requests = self._base_retries = 0  # At the start of the window.
+        self._window = Window(limits.window_s, (0, 0))
+        self._turn_s = self._window.next_turn_s
 
     def __repr__(self) -> str:
         """Return its state in a line."""
         return (
-            f"<RetryBudget requests={self._requests_sum} retries={self._retries_sum}"
-            f" active={self._active_retries}/{self._active_requests}>"
+            f"<RetryBudget requests={self._requests - self._base_requests}"
+            f" retries={self._retries - self._base_retries}"
+            f" active={self._retries - self._ended_retries}"
+            f"/{self._requests - self._ended_requests}>"
         )
 
     def request_started(self, now_s: float) -> None:
         """Count a first try."""
-        bucket = int(now_s / self._bucket_s)
-        if bucket != self._newest:
-            self._turn(bucket)
-        self._requests[bucket % self._BUCKETS] += 1
-        self._requests_sum += 1
-        self._active_requests += 1
+        if now_s >= self._turn_s:
+            self._turn(now_s)
+        self._requests += 1
 
     def request_ended(self) -> None:
         """Its request, retries included, is over."""
-        self._active_requests -= 1
+        self._ended_requests += 1
 
     def try_withdraw(self, now_s: float) -> bool:
         """Take one retry out of the budget, if it holds one."""
-        if self.balance(now_s) < 1.0:
+        if now_s >= self._turn_s:
+            self._turn(now_s)
+        retries = self._retries + 1
+        at_once = retries - self._ended_retries
+        if at_once > self._min_concurrent and at_once > self._ratio * (
+            self._requests - self._ended_requests
+        ):
             return False
-        self._retries[self._newest % self._BUCKETS] += 1
-        self._retries_sum += 1
-        self._active_retries += 1
+        in_window = self._requests - self._base_requests
+        most = self._ratio * in_window + self._min_in_window
+        if retries - self._base_retries > most:
+            return False
+        self._retries = retries
         return True
 
     def retry_ended(self) -> None:
         """A retry that was granted is over."""
-        self._active_retries -= 1
+        self._ended_retries += 1
 
     def balance(self, now_s: float) -> float:
         """Return how many retries could be made now."""
-        bucket = int(now_s / self._bucket_s)
-        if bucket != self._newest:
-            self._turn(bucket)
-        limits = self._limits
-        in_window = (
-            limits.ratio * self._requests_sum
-            + limits.min_per_s * limits.window_s
-            - self._retries_sum
-        )
-        at_once = (
-            max(limits.min_concurrent, limits.ratio * self._active_requests)
-            - self._active_retries
-        )
+        if now_s >= self._turn_s:
+            self._turn(now_s)
+        in_window = self._ratio * (self._requests - self._base_requests)
+        in_window += self._min_in_window - (self._retries - self._base_retries)
+        active = self._ratio * (self._requests - self._ended_requests)
+        at_once = max(self._min_concurrent, active)
+        at_once -= self._retries - self._ended_retries
         return max(0.0, min(in_window, at_once))
 
-    def _turn(self, bucket: int) -> None:
-        """Forget the buckets that left the window."""
-        gone = min(max(bucket - self._newest, 0), self._BUCKETS)
-        for offset in range(1, gone + 1):
-            index = (self._newest + offset) % self._BUCKETS
-            self._requests_sum -= self._requests[index]
-            self._retries_sum -= self._retries[index]
-            self._requests[index] = self._retries[index] = 0
-        self._newest = max(bucket, self._newest)
+    def _turn(self, now_s: float) -> None:
+        """Forget what left the window."""
+        totals = (self._requests, self._retries)
+        self._base_requests, self._base_retries = self._window.turn(now_s, totals)
+        self._turn_s = self._window.next_turn_s

@@ -4,6 +4,9 @@ The first question is whether the application may have acted on the request. If
 that is disproved, any method may be sent again; otherwise only an idempotent
 one (RFC 9110, 9.2.2). What the route lists beyond that comes second, and the
 limits (count, time, body, budget) last. The budget is asked by the caller.
+
+What the rules of a route come to is worked out once, as sets of codes and of
+statuses; a decision only looks there.
 """
 
 from __future__ import annotations
@@ -13,9 +16,10 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import Enum
+from functools import cache
 from typing import TYPE_CHECKING
 
-from sidecar.faults.catalogue import FaultCode
+from sidecar.faults.catalogue import FaultCode, application_spec, find
 from sidecar.faults.spec import Replay
 from sidecar.model import Processed, hot_value
 from sidecar.policy.backoff import Backoff
@@ -27,11 +31,24 @@ IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"))
 SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
 
 _MIN_TRY_S = 0.01  # Nothing useful ends in less.
+_REQUEST_TIMEOUT = 408
 _TOO_EARLY = 425
 _GATEWAY = frozenset((502, 503, 504))
+_SERVER_ERRORS = frozenset(range(500, 600))
+_KEYED = frozenset(("POST", "PATCH"))  # What an Idempotency-Key makes idempotent.
 
-
-_CONNECT_CODES = ("316-CONN-", "316-DNS-", "316-TLS-", "316-DEST-")
+_NO = Processed.NO  # Through the class, 3.11 takes five times as long.
+_NOT_CONNECTED = frozenset(
+    (
+        FaultCode.DNS_ERR,
+        FaultCode.DNS_TIMEOUT,
+        FaultCode.DEST_UNROUTABLE,
+        FaultCode.CONN_ERR,
+        FaultCode.CONN_REFUSED,
+        FaultCode.CONN_TIMEOUT,
+        FaultCode.TLS_PROTO,
+    )
+)
 _STALLS = frozenset(
     (FaultCode.TIMEOUT_TRY, FaultCode.TIMEOUT_READ, FaultCode.TIMEOUT_WRITE)
 )
@@ -56,8 +73,20 @@ PRESETS = {
 }
 
 
+class _Compiled:
+    """What the rules come to; apart from the fields, for these are not settings."""
+
+    __slots__ = ("is_off", "repeats_refusals", "statuses", "unknown", "unprocessed")
+
+    is_off: bool  # Nothing is ever tried again.
+    repeats_refusals: bool  # An answer that says "not processed" is asked for again.
+    statuses: frozenset[int]  # Answers that are asked for again.
+    unprocessed: frozenset[str]  # 316 codes after which any method is sent again,
+    unknown: frozenset[str]  # and after which only what may be repeated is.
+
+
 @dataclass(frozen=True, slots=True)
-class RetryRules:
+class RetryRules(_Compiled):
     """When one route tries again."""
 
     preset: str = "safe"
@@ -66,12 +95,49 @@ class RetryRules:
     on: frozenset[Condition] = _SAFE
     codes: frozenset[int] = frozenset()  # Status codes.
     fault_codes: frozenset[str] = frozenset()  # Codes that the application raises.
-    methods: frozenset[str] = IDEMPOTENT
+    methods: frozenset[str] = IDEMPOTENT  # Of what may have been processed.
     body_buffer_bytes: int = 64 * 1024
-    exclude_tried: bool = True
     respect_retry_after: bool = True
     max_retry_after_s: float = 1.0
     idempotency_key: bool = False  # Makes a POST or PATCH with the field retriable.
+
+    def __post_init__(self) -> None:
+        """Work out once what every decision looks at."""
+        gateway = _GATEWAY if Condition.GATEWAY_ERROR in self.on else frozenset()
+        server = _SERVER_ERRORS if Condition.SERVER_ERROR in self.on else frozenset()
+        compiled = {
+            "is_off": self.preset == "off" or self.max_retries < 1,
+            "repeats_refusals": Condition.REFUSED in self.on,
+            "statuses": self.codes | gateway | server,
+            "unprocessed": _covered(self.on, is_unprocessed=True),
+            "unknown": _covered(self.on, is_unprocessed=False),
+        }
+        for name, value in compiled.items():
+            object.__setattr__(self, name, value)
+
+
+@cache  # Of the few sets of conditions; there may be 10,000 routes.
+def _covered(on: frozenset[Condition], *, is_unprocessed: bool) -> frozenset[str]:
+    """Return the 316 codes that `on` asks another attempt for."""
+    return frozenset(
+        fault.spec.code
+        for fault in FaultCode
+        if on & _conditions(fault, is_unprocessed=is_unprocessed)
+    )
+
+
+def _conditions(fault: FaultCode, *, is_unprocessed: bool) -> frozenset[Condition]:
+    """Return the conditions any of which covers an attempt that met `fault`."""
+    replay = fault.spec.replay
+    if fault in _STALLS:
+        stalled = frozenset((Condition.PER_TRY_TIMEOUT,))
+        return stalled | {Condition.REFUSED} if is_unprocessed else stalled
+    if replay is Replay.IDEMPOTENT:
+        return _SAFE if is_unprocessed else frozenset((Condition.RESET,))
+    if replay is not Replay.ALL or not is_unprocessed:
+        return frozenset()  # What this proxy refused it would refuse again at once.
+    is_connect = fault in _NOT_CONNECTED
+    return frozenset((Condition.CONNECT_FAILURE if is_connect else Condition.REFUSED,))
 
 
 class StopReason(Enum):
@@ -87,6 +153,7 @@ class StopReason(Enum):
     CLIENT_GONE = "client_gone"
     UPGRADE = "upgrade"
     UPPER_HOP = "upper_hop"
+    LOWER_HOP = "lower_hop"
     RETRY_AFTER_TOO_LONG = "retry_after_too_long"
     BUDGET = "budget"
 
@@ -108,9 +175,11 @@ class Trial:
     has_idempotency_key: bool = False
     is_marked_retry: bool = False  # A hop before this one is retrying already.
     has_other_endpoint: bool = False
-    app_code: str = ""
+    is_exhausted_below: bool = False  # A hop behind this one has retried in vain.
+    has_early_data: bool = False  # The request says so (RFC 8470).
+    app_code: str = ""  # Of the answer, whoever raised it.
     retry_after_s: float | None = None
-    connect_p50_s: float = 0.0
+    connect_p50_s: float = 0.0  # What it takes to connect, as a rule.
 
 
 @hot_value
@@ -126,12 +195,18 @@ def decide(rules: RetryRules, trial: Trial, rng: Random) -> Retry | StopReason:
     reason = _forbidden(rules, trial)
     if reason is not None:
         return reason
-    delay_s = _delay_s(rules, trial, rng)
-    if delay_s is None:
-        return StopReason.RETRY_AFTER_TOO_LONG
-    if trial.deadline_left_s - delay_s < max(_MIN_TRY_S, trial.connect_p50_s):
+    fault, delay_s = trial.fault, trial.retry_after_s
+    if delay_s is not None and rules.respect_retry_after:
+        if delay_s > rules.max_retry_after_s:
+            return StopReason.RETRY_AFTER_TOO_LONG
+    elif fault is not None and trial.has_other_endpoint and trial.processed is _NO:
+        delay_s = 0.0
+    else:
+        delay_s = rules.backoff.delay_s(trial.retries_made + 1, rng)
+    left_s = trial.deadline_left_s - delay_s
+    if left_s < _MIN_TRY_S or left_s < trial.connect_p50_s:
         return StopReason.DEADLINE
-    return Retry(delay_s, needs_fresh_connection=trial.fault is not None)
+    return Retry(delay_s, fault is not None or trial.status == _REQUEST_TIMEOUT)
 
 
 def _forbidden(rules: RetryRules, trial: Trial) -> StopReason | None:
@@ -139,66 +214,72 @@ def _forbidden(rules: RetryRules, trial: Trial) -> StopReason | None:
         return StopReason.CLIENT_GONE
     if trial.has_response_started:
         return StopReason.RESPONSE_STARTED
-    if rules.preset == "off":
+    if rules.is_off:
         return StopReason.OFF
-    is_proven = trial.processed is Processed.NO
-    if not (
-        _is_listed_unprocessed(rules, trial) if is_proven else _is_listed(rules, trial)
-    ):
-        return StopReason.NOT_RETRIABLE
-    if not is_proven and not _may_repeat(rules, trial):
-        return StopReason.METHOD
-    if trial.is_upgrade and not is_proven:
+    if trial.fault is None:
+        reason = _forbidden_answer(rules, trial)
+    elif trial.processed is _NO:
+        is_listed = trial.fault.spec.code in rules.unprocessed
+        reason = None if is_listed else StopReason.NOT_RETRIABLE
+    elif trial.fault.spec.code not in rules.unknown:
+        reason = StopReason.NOT_RETRIABLE
+    else:
+        reason = None if _may_repeat(rules, trial) else StopReason.METHOD
+    if reason is not None:
+        return reason
+    if trial.is_upgrade:
         return StopReason.UPGRADE
-    if trial.status and not is_proven and trial.is_marked_retry:
-        return StopReason.UPPER_HOP
     if trial.retries_made >= rules.max_retries:
         return StopReason.EXHAUSTED
     return None if trial.is_body_replayable else StopReason.BODY_TOO_LARGE
 
 
-def _is_listed_unprocessed(rules: RetryRules, trial: Trial) -> bool:
-    """Tell whether an attempt that did nothing is made again."""
-    if trial.status:
-        return Condition.REFUSED in rules.on
-    fault = trial.fault
-    if fault is None or fault.spec.replay in (Replay.NEVER, Replay.ALL_LATER):
-        return False  # What this proxy refused it would refuse again at once.
-    is_connect = fault.spec.code.startswith(_CONNECT_CODES)
-    return (Condition.CONNECT_FAILURE if is_connect else Condition.REFUSED) in rules.on
+def _forbidden_answer(rules: RetryRules, trial: Trial) -> StopReason | None:
+    """Return why an answer is the last word, if it is."""
+    if trial.processed is _NO and rules.repeats_refusals and not _is_too_early(trial):
+        # What a lower hop tried in vain is worth a try elsewhere, and only there.
+        is_in_vain = trial.is_exhausted_below and not trial.has_other_endpoint
+        return StopReason.LOWER_HOP if is_in_vain else None
+    if not _is_listed(rules, trial):
+        return StopReason.NOT_RETRIABLE
+    if not _may_repeat(rules, trial):
+        return StopReason.METHOD
+    if trial.is_marked_retry:
+        return StopReason.UPPER_HOP
+    return StopReason.LOWER_HOP if trial.is_exhausted_below else None
 
 
 def _is_listed(rules: RetryRules, trial: Trial) -> bool:
-    """Tell whether an attempt that may have done something is made again."""
-    if trial.fault is None:
-        return (
-            trial.status in rules.codes
-            or (trial.app_code in rules.fault_codes and bool(trial.app_code))
-            or (trial.status in _GATEWAY and Condition.GATEWAY_ERROR in rules.on)
-            or (trial.status >= 500 and Condition.SERVER_ERROR in rules.on)  # noqa: PLR2004 - the class
-        )
-    if trial.fault in _STALLS:
-        return Condition.PER_TRY_TIMEOUT in rules.on
-    return trial.fault.spec.replay is Replay.IDEMPOTENT and Condition.RESET in rules.on
+    """Tell whether the rules ask for an answer like this one again.
+
+    A failure that the application named itself is its own business, unless its
+    name is listed; a name of the catalogue may be a lower hop's.
+    """
+    code = trial.app_code
+    if code and code in rules.fault_codes:
+        return True
+    if trial.status not in rules.statuses:
+        return False
+    if trial.status == _TOO_EARLY and trial.has_early_data:
+        return False
+    is_app_code = find(code) is None and application_spec(code) is not None
+    return not is_app_code
+
+
+def _is_too_early(trial: Trial) -> bool:
+    """Tell a 425 that is handed on: one retry, and none of early data.
+
+    Source: RFC 8470, 5.2: who forwarded Early-Data forwards the 425 as well.
+    """
+    return trial.status == _TOO_EARLY and (
+        trial.has_early_data or trial.retries_made > 0
+    )
 
 
 def _may_repeat(rules: RetryRules, trial: Trial) -> bool:
     return trial.method in rules.methods or (
-        rules.idempotency_key and trial.has_idempotency_key
+        rules.idempotency_key and trial.has_idempotency_key and trial.method in _KEYED
     )
-
-
-def _delay_s(rules: RetryRules, trial: Trial, rng: Random) -> float | None:
-    if trial.retry_after_s is not None and rules.respect_retry_after:
-        fits = trial.retry_after_s <= rules.max_retry_after_s
-        return trial.retry_after_s if fits else None
-    if (
-        trial.has_other_endpoint
-        and trial.status == 0
-        and trial.processed is Processed.NO
-    ):
-        return 0.0
-    return rules.backoff.delay_s(trial.retries_made + 1, rng)
 
 
 def is_refusal(status: int, *, is_first_on_reused: bool) -> bool:
@@ -207,21 +288,29 @@ def is_refusal(status: int, *, is_first_on_reused: bool) -> bool:
     425 says so itself (RFC 8470); a 408 as the first bytes on a connection that
     was idle is how some servers say that they closed it.
     """
-    return status == _TOO_EARLY or (status == 408 and is_first_on_reused)  # noqa: PLR2004 - Request Timeout
+    return status == _TOO_EARLY or (status == _REQUEST_TIMEOUT and is_first_on_reused)
 
 
-_SECONDS = re.compile(rb"[0-9]{1,9}")
+_SECONDS = re.compile(rb"[0-9]+")
 
 
 def parse_retry_after(value: bytes, now_wall_s: float) -> float | None:
-    """Return the wait that Retry-After asks for, in either of its forms."""
+    """Return the wait that Retry-After asks for, in either of its forms.
+
+    Args:
+        value: The field's value as received.
+        now_wall_s: Seconds since 1970-01-01 UTC.
+
+    Returns:
+        Seconds, 0 for a time that is past; None when it cannot be read.
+    """
     value = value.strip()
     if _SECONDS.fullmatch(value):
-        return float(int(value))
+        return float(value)  # Not by `int`, which refuses thousands of digits.
     try:
         when = parsedate_to_datetime(value.decode("ascii"))
-    except (ValueError, UnicodeDecodeError):
+        if when.tzinfo is None:
+            when = when.replace(tzinfo=UTC)  # RFC 9110, 5.6.7: always GMT.
+        return max(0.0, when.timestamp() - now_wall_s)
+    except (ValueError, OverflowError):
         return None
-    if when.tzinfo is None:
-        when = when.replace(tzinfo=UTC)  # RFC 9110, 5.6.7: always GMT.
-    return max(0.0, when.timestamp() - now_wall_s)
