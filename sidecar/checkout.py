@@ -80,6 +80,7 @@ class Checkout:
         attempt = self._attempt
         attempt.phase = Phase.CONNECT
         upstream = attempt.route.upstream
+        start_s = self._clock.now_s()
         opening = upstream.connector.open(
             self._endpoint, attempt.route.route.timeouts, self._on_opened
         )
@@ -92,6 +93,7 @@ class Checkout:
             opening.cancel()
             upstream.pool.give_up(self._endpoint)
             raise
+        upstream.connect_times.add(self._clock.now_s() - start_s)
         attempt.connection = self._opened
 
     def _on_opened(self, result: UpstreamConnection | Exception) -> None:

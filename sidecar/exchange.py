@@ -34,7 +34,7 @@ from sidecar.model import (
     TimeoutKind,
 )
 from sidecar.policy.deadline import parse_deadline_ms, parse_grpc_timeout
-from sidecar.policy.retry import IDEMPOTENT, Retry, StopReason
+from sidecar.policy.retry import IDEMPOTENT, Retry
 from sidecar.settings.snapshot import FieldEdits
 from sidecar.upstream.pool import Connect
 from sidecar.wire import trace_context
@@ -52,6 +52,7 @@ _log = logging.getLogger(__name__)
 
 _SWITCHING = 101
 _FIRST_FAILURE = 400  # Below it there is nothing to decide.
+_BUSINESS_ERROR = 316  # By private convention (faults.md).
 _CLIENT_GONE = 499
 _NO_EDITS = FieldEdits()
 _ANY_AGE_S = float("inf")
@@ -61,12 +62,14 @@ class Exchange:
     """One request and its response. `run` it once."""
 
     __slots__ = (
+        "_answered",
         "_common",
         "_fault",
         "_found",
         "_has_slot",
         "_is_rested",
         "_meeting",
+        "_needs_fresh",
         "_request_id",
         "_retry_skipped",
         "_route",
@@ -108,6 +111,8 @@ class Exchange:
         self._found: Found | None = None
         self._common = b""  # Of the heads of all attempts.
         self._try: Try | None = None
+        self._answered: Try | None = None  # The last attempt that brought an answer.
+        self._needs_fresh = False
         self._tunnel: UpstreamConnection | None = None
         self._status = 0
         self._fault: Fault | None = None
@@ -157,7 +162,7 @@ class Exchange:
                 while attempt.head is None:
                     await self._meeting.wait()
                 if self._is_final(attempt):
-                    await self._respond(attempt)
+                    await self._respond(attempt, [])
                     return
             except ProxyFault as error:
                 if self.writer.has_begun:
@@ -167,10 +172,15 @@ class Exchange:
             decision = retrying.ask(self, attempt, fault)
             if not isinstance(decision, Retry):
                 self._retry_skipped = decision.value
-                if fault is not None:
+                answered = self._answered if attempt.head is None else attempt
+                if answered is None or self.client.is_gone:
+                    assert fault is not None  # noqa: S101 - for the type checker
                     raise telling.of_all_tries(fault, attempt.n, decision.value)
-                await self._respond(attempt)
+                await self._respond(answered, self._tags(answered, attempt.n))
                 return
+            self._needs_fresh = decision.needs_fresh_connection
+            if attempt.is_ended:
+                self._answered = attempt  # Real, if nothing better comes.
             self._end_try(attempt)
             self.limits.on_attempt_over()
             self.runtime.recorder.retried(
@@ -289,7 +299,7 @@ class Exchange:
         """Tell at once, for nearly all responses, that there is nothing to retry."""
         head = attempt.head
         assert head is not None  # noqa: S101 - for the type checker
-        if head.status < _FIRST_FAILURE:
+        if head.status < _FIRST_FAILURE and head.status != _BUSINESS_ERROR:
             if head.status == _SWITCHING and self.head.upgrade is None:
                 raise ProxyFault(
                     FaultCode.PROTO_UPSTREAM,
@@ -318,8 +328,8 @@ class Exchange:
         self._is_rested = True
         self._meeting.deliver()
 
-    async def _respond(self, attempt: Try) -> None:
-        """Send the client what the attempt brought, as it comes."""
+    async def _respond(self, attempt: Try, tags: Fields) -> None:
+        """Send the client what an attempt brought, as it comes, with our fields."""
         head, writer, runtime = attempt.head, self.writer, self.runtime
         assert head is not None  # noqa: S101 - for the type checker
         self._status = head.status
@@ -334,7 +344,6 @@ class Exchange:
             writer.keep_alive = False  # What is left of it would be in the way.
         if runtime.is_draining and self.client.listener == "inbound":
             writer.keep_alive = False
-        tags = [] if head.status < _FIRST_FAILURE else self._tags(head, attempt.n)
         section = response_section(head, runtime.via_line, edits, tags)
         writer.start(section, head, self.head.method, attempt.relay_to(writer))
         if not attempt.is_ended:
@@ -388,15 +397,18 @@ class Exchange:
         self._status = reply.status
         writer.reply(reply, head.method, self.runtime.via_line)
 
-    def _tags(self, head: ResponseHead, tries: int) -> Fields:
+    def _tags(self, answered: Try, tries: int) -> Fields:
         """Name the failure that an application's answer tells of, if it does."""
-        reason = self._retry_skipped
+        head, reason = answered.head, self._retry_skipped
+        assert head is not None  # noqa: S101 - for the type checker
+        if telling.has_malformed_code(head):
+            self.runtime.recorder.malformed_code()
         fault = telling.of_answer(head, tries, reason, self.runtime.new_fault_id)
         if fault is None:
             return []
         self._fault = fault
         fields = tag_fields(fault, head.status)
-        if tries > 1 and reason == StopReason.EXHAUSTED.value:
+        if telling.is_exhausted(tries, reason):
             fields.append(telling.EXHAUSTED)
         return fields
 
@@ -468,7 +480,7 @@ class Exchange:
         What cannot be sent twice does not risk the keep-alive race, and a retry
         does not meet a second connection that is dead in the same way.
         """
-        if attempt.n > 1:
+        if self._needs_fresh:
             return -1.0
         if self.head.method in IDEMPOTENT:
             return _ANY_AGE_S

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sidecar.model import Processed
 from sidecar.policy.retry import (
+    REFUSALS,
     Retry,
     StopReason,
     Trial,
@@ -23,12 +24,16 @@ if TYPE_CHECKING:
     from sidecar.exchange import Exchange
     from sidecar.faults.catalogue import ProxyFault
 
+_NAMES = frozenset((b"x-316-code", b"x-316-processed"))  # They can change that.
+
 
 def ask(
     exchange: Exchange, attempt: Try, fault: ProxyFault | None
 ) -> Retry | StopReason:
     """Return the next attempt, paid for by the budget, or why there is none."""
     route = attempt.route
+    if fault is None and _is_plain_answer(attempt):
+        return StopReason.NOT_RETRIABLE
     trial = trial_of(exchange, attempt, fault)
     decision = decide(route.route.retry, trial, exchange.runtime.rng)
     if not isinstance(decision, Retry):
@@ -48,6 +53,7 @@ def trial_of(exchange: Exchange, attempt: Try, fault: ProxyFault | None) -> Tria
     retry_after_s = None
     if b"retry-after" in named:
         retry_after_s = parse_retry_after(named[b"retry-after"], clock.wall_ns() / 1e9)
+    is_peer = attempt.route.upstream.settings.is_peer
     return Trial(
         head.method,
         attempt.n - 1,
@@ -63,8 +69,22 @@ def trial_of(exchange: Exchange, attempt: Try, fault: ProxyFault | None) -> Tria
         is_marked_retry=exchange.client.is_trusted
         and head.named.get(b"x-316-attempt", b"1") != b"1",
         has_other_endpoint=_has_untried_endpoint(exchange, attempt),
+        is_exhausted_below=is_peer and named.get(b"x-316-retry") == b"exhausted",
+        has_early_data=b"early-data" in head.named,
         app_code=named.get(b"x-316-code", b"").decode("latin-1"),
         retry_after_s=retry_after_s,
+        connect_p50_s=attempt.route.upstream.connect_times.p50_s,
+    )
+
+
+def _is_plain_answer(attempt: Try) -> bool:
+    """Tell whether no rule could ask for this answer again: a 404, say."""
+    head = attempt.head
+    return (
+        head is not None
+        and head.status not in attempt.route.route.retry.statuses
+        and head.status not in REFUSALS
+        and _NAMES.isdisjoint(head.named)
     )
 
 

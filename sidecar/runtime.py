@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from sidecar.policy.balancer import RoundRobin
 from sidecar.policy.breaker import CircuitBreaker
 from sidecar.policy.budget import RetryBudget
+from sidecar.policy.deadline import ConnectTimes
 from sidecar.policy.limiter import InFlightLimit
 from sidecar.route.table import RouteTable
 from sidecar.upstream.connector import Connector
@@ -49,6 +50,7 @@ class UpstreamState:
     __slots__ = (
         "balancer",
         "budget",
+        "connect_times",
         "connector",
         "pool",
         "requests",
@@ -69,6 +71,7 @@ class UpstreamState:
             settings.endpoints,
         )
         self.balancer = RoundRobin()
+        self.connect_times = ConnectTimes()
         self.budget = RetryBudget(settings.budget)
         self.requests = InFlightLimit(settings.max_requests)
         self.connector = make_connector(settings, clock, self._forget)

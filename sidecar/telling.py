@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sidecar.faults.catalogue import FaultCode, ProxyFault
+from sidecar.faults.catalogue import FaultCode, ProxyFault, application_spec
 from sidecar.faults.classify import classify_answer
 from sidecar.model import Fault, Origin, Phase, Processed
 from sidecar.policy.retry import StopReason
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sidecar.model import Attempt, ResponseHead
 
 EXHAUSTED = (b"x-316-retry", b"exhausted")  # Tells upper hops not to try again.
+_EXHAUSTING = frozenset((StopReason.EXHAUSTED.value, StopReason.LOWER_HOP.value))
 
 _CODES = {
     StopReason.EXHAUSTED.value: FaultCode.RETRY_EXHAUSTED,
@@ -30,6 +31,11 @@ _CODES = {
 def is_exhausting(code: FaultCode) -> bool:
     """Tell whether trying again was given up, which upper hops should know."""
     return code in _CODES.values()
+
+
+def is_exhausted(tries: int, reason: str) -> bool:
+    """Tell whether an answer is the last of several, here or at a hop behind."""
+    return reason in _EXHAUSTING and (tries > 1 or reason == StopReason.LOWER_HOP.value)
 
 
 def of_all_tries(fault: ProxyFault, tries: int, reason: str) -> ProxyFault:
@@ -93,6 +99,12 @@ def of_answer(
         Processed.YES,
         f"the application answered {head.status}",
     )
+
+
+def has_malformed_code(head: ResponseHead) -> bool:
+    """Tell whether an application named its failure in a way that names nothing."""
+    code = head.named.get(b"x-316-code")
+    return code is not None and application_spec(code.decode("latin-1")) is None
 
 
 def _processed(last: Processed, attempts: Sequence[Attempt]) -> Processed:

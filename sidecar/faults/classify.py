@@ -93,7 +93,9 @@ def classify_loss(
             FaultCode.DATA_TRUNCATED, detail, phase=phase, processed=Processed.YES
         )
     processed = Processed.UNKNOWN if may_have_received else Processed.NO
-    if has_response_bytes:
+    if isinstance(error, ssl.SSLError):  # In TLS 1.3 an alert comes that late.
+        code = _tls_code(error)
+    elif has_response_bytes:
         code = FaultCode.CONN_TERMINATED
     elif is_reused:
         code = FaultCode.CONN_STALE

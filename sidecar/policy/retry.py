@@ -33,6 +33,7 @@ SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
 _MIN_TRY_S = 0.01  # Nothing useful ends in less.
 _REQUEST_TIMEOUT = 408
 _TOO_EARLY = 425
+REFUSALS = frozenset((_REQUEST_TIMEOUT, _TOO_EARLY))  # May prove that nothing was done.
 _GATEWAY = frozenset((502, 503, 504))
 _SERVER_ERRORS = frozenset(range(500, 600))
 _KEYED = frozenset(("POST", "PATCH"))  # What an Idempotency-Key makes idempotent.
