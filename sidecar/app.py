@@ -38,6 +38,7 @@ _log = logging.getLogger(__name__)
 _SWEEP_S = 1.0
 _FLUSH_S = 2.0  # To write what is left: within `drain.END_S`.
 _HURRY_S = 0.2
+_TURNS = 20  # Of the loop: a request that is cut hears of it, wakes, and records.
 
 
 class App:
@@ -127,14 +128,21 @@ class App:
         if self._sweeper is not None:
             self._sweeper.cancel()
         self.recorder.stop()
-        for acceptor in self.acceptors:
-            await acceptor.close()
-        await asyncio.sleep(0)  # Let the connections hear of it.
+        await self._cut()
         self.runtime.close()
         flushed = self._loop.run_in_executor(None, self.recorder.close, flush_s)
         if self.servers is not None:
             await self.servers.close()
         await flushed
+
+    async def _cut(self) -> None:
+        """End every connection, and let the requests on them be recorded."""
+        for acceptor in self.acceptors:
+            await acceptor.close()
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+            if not any(state.in_flight for state in self.runtime.routes):
+                return
 
     def _sweep(self) -> None:
         """Close what has been idle for long; when memory is short, all that is."""
