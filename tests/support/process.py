@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
+import re
 import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -12,28 +12,27 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import yaml
 
+from tests.support.proxy import ANYWHERE
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
 LOOK_S = 0.02
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on, all different."""
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
+_PLACE = re.compile(r"(\w+) 127\.0\.0\.1:(\d+)")
 
 
 class Sidecar:
-    """The process, and its ports."""
+    """The process, and its ports as it told them itself."""
 
-    def __init__(self, process: asyncio.subprocess.Process, ports: list[int]) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, ports: dict[str, int]
+    ) -> None:
         self.process = process
-        self.inbound, self.health, self.admin, self.outbound = ports
+        self.inbound = ports["inbound"]
+        self.health = ports["health"]
+        self.admin = ports["admin"]
+        self.outbound = ports.get("outbound", 0)
 
     async def status(self, path: str) -> int:
         """Return what the health server answers; 0 when nobody does."""
@@ -68,17 +67,13 @@ async def sidecar(
     folder: Path, *, stdout: int | None = None, **top: Any
 ) -> AsyncIterator[Sidecar]:
     """Run one with these keys at the top of its file; ready when it is yielded."""
-    ports = free_ports(4)
-    places = [f"127.0.0.1:{port}" for port in ports]
     settings = {
-        "inbound": {"listen": places[0]},
-        "health": {"listen": places[1]},
-        "admin": {"listen": places[2]},
+        "inbound": {"listen": ANYWHERE},
+        "health": {"listen": ANYWHERE},
+        "admin": {"listen": ANYWHERE},
         "routes": [{"name": "all", "upstream": "app"}],
         **top,
     }
-    if settings.get("outbound"):
-        settings["outbound"] = {"listen": places[3]}
     file = folder / "sidecar.yaml"
     file.write_text(yaml.safe_dump(settings))
     process = await asyncio.create_subprocess_exec(
@@ -87,8 +82,14 @@ async def sidecar(
         stderr=asyncio.subprocess.PIPE,
         env={k: v for k, v in os.environ.items() if not k.startswith("OTEL_")},
     )  # fmt: skip
-    running = Sidecar(process, ports)
     try:
+        assert process.stderr is not None
+        told = b""
+        while b"serving:" not in told:
+            told = await process.stderr.readline()
+            assert told, "it ended"
+        ports = {name: int(port) for name, port in _PLACE.findall(told.decode())}
+        running = Sidecar(process, ports)
         await running.until(200)
         yield running
     finally:
