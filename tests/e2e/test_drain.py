@@ -288,8 +288,9 @@ async def test_an_address_in_use_is_exit_code_1(tmp_path: Path) -> None:
         sidecar(tmp_path, upstreams=before(there), drain=AT_ONCE) as running,
     ):
         file = tmp_path / "sidecar.yaml"
-        taken = file.read_text().replace(ANYWHERE, f"127.0.0.1:{running.inbound}")
-        file.write_text(taken)
+        settings = yaml.safe_load(file.read_text())
+        settings["inbound"]["listen"] = f"127.0.0.1:{running.inbound}"
+        file.write_text(yaml.safe_dump(settings))
         code, errors = await run("-c", str(file))
         assert code == 1
         assert f"inbound: cannot listen on 127.0.0.1:{running.inbound}" in errors
