@@ -51,7 +51,8 @@ def line_of(item: Loggable) -> str:
         members = record_of(item) | _where(item.outcome)
     else:
         members = _transition(item)
-    return json.dumps(members, ensure_ascii=False, separators=(",", ":"), default=str)
+    # ASCII: some readers take U+0085 and U+2028 for the end of a line.
+    return json.dumps(members, separators=(",", ":"), default=str)
 
 
 def _request(outcome: Outcome) -> dict[str, Any]:
