@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -230,7 +230,7 @@ async def test_a_log_that_nobody_reads_costs_no_request(tmp_path: Path) -> None:
     """A full pipe at stdout: every request is answered, and it ends with 0."""
     read_end, write_end = os.pipe()
     fill(write_end)
-    log = {"telemetry": {"access_log": {"mode": "all"}}, "drain": AT_ONCE}
+    log: Any = {"telemetry": {"access_log": {"mode": "all"}}, "drain": AT_ONCE}
     try:
         async with (
             origin() as there,
@@ -260,7 +260,7 @@ def fill(write_end: int) -> None:
 
 
 async def test_logs_are_flushed_before_it_ends(tmp_path: Path) -> None:
-    log = {"telemetry": {"access_log": {"mode": "all"}}, "drain": AT_ONCE}
+    log: Any = {"telemetry": {"access_log": {"mode": "all"}}, "drain": AT_ONCE}
     async with (
         origin() as there,
         sidecar(tmp_path, upstreams=before(there), **log) as running,
