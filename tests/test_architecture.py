@@ -20,17 +20,19 @@ if TYPE_CHECKING:
 ROOT = Path(sidecar.__file__).parent
 
 # From the bottom up; the first that a module's name begins with is its height.
+# fmt: off
 HEIGHTS = (
-    ("sidecar.clock", "sidecar.model", "sidecar.faults.spec"),
+    ("sidecar.clock", "sidecar.model", "sidecar.rendezvous", "sidecar.faults.spec"),
     ("sidecar.wire",),
-    ("sidecar.faults", "sidecar.rendezvous"),
+    ("sidecar.faults",),
     ("sidecar.policy",),
     ("sidecar.settings", "sidecar.route"),
     ("sidecar.upstream",),
     ("sidecar.record",),
     ("sidecar.runtime",),
-    ("sidecar.accept.request_body", "sidecar.accept.response"),
-    ("sidecar.attempt",),
+    ("sidecar.time_limits", "sidecar.accept.request_body", "sidecar.accept.response"),
+    ("sidecar.attempt", "sidecar.checkout", "sidecar.forwarding",
+     "sidecar.retrying", "sidecar.telling"),
     ("sidecar.exchange",),
     ("sidecar.accept",),
     ("sidecar.admin",),
@@ -40,6 +42,7 @@ HEIGHTS = (
     ("sidecar.cli",),
     ("sidecar.__main__",),
 )
+# fmt: on
 PURE = ("wire", "route", "policy", "faults")
 # What would let a pure part wait, look at the clock, or speak to the world.
 KEPT_OUT = (
