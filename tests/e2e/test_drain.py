@@ -165,6 +165,38 @@ async def test_what_outlasts_its_grace_is_cut(tmp_path: Path) -> None:
         assert codes == ["316-CLIENT-ABORT"]
 
 
+async def test_a_tunnel_is_closed_when_its_time_is_over(tmp_path: Path) -> None:
+    """It carries bytes while others finish, and does not outlast the grace."""
+
+    async def echo(talk: Talk) -> None:
+        await talk.request()
+        await talk.send(
+            b"HTTP/1.1 101 Switching Protocols\r\n"
+            b"Connection: upgrade\r\nUpgrade: echo\r\n\r\n"
+        )
+        while data := await talk.reader.read(100):
+            await talk.send(data)
+
+    short = {"lead": "0s", "grace": "2s"}
+    async with (
+        origin(echo) as there,
+        sidecar(tmp_path, upstreams=before(there), drain=short) as running,
+    ):
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.inbound)
+        writer.write(
+            b"GET / HTTP/1.1\r\nHost: test\r\n"
+            b"Connection: upgrade\r\nUpgrade: echo\r\n\r\n"
+        )
+        assert status_of(await reader.readuntil(b"\r\n\r\n")) == 101
+        running.process.send_signal(signal.SIGTERM)
+        await running.until_refused(running.inbound)
+        writer.write(b"still here")
+        assert await reader.readexactly(10) == b"still here"
+        assert await reader.read() == b""
+        writer.close()
+        assert await running.process.wait() == 0
+
+
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
 async def test_a_second_signal_ends_at_once(
     tmp_path: Path, second: signal.Signals

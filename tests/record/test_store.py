@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from sidecar.faults.catalogue import FaultCode, application_spec
 from sidecar.model import Origin
 from sidecar.record.store import MIN_SERIES, OTHER_CODE, OVERFLOW, MetricStore
-from tests.support.outcomes import MANY, failed, fault, outcome
+from sidecar.settings.problem import SettingsError
+from tests.support.outcomes import MANY, failed, fault, outcome, snapshot
 
 
 def store_of(max_series: int = 100_000) -> MetricStore:
@@ -125,6 +126,12 @@ def test_without_room_it_counts_under_other() -> None:
     totals = {key: sum(s.durations.counts) for key, s in store.requests.items()}
     assert sum(totals.values()) == 500
     assert totals["inbound", OVERFLOW, "_OTHER", 200, ""] > 400
+
+
+def test_a_cap_that_could_not_be_kept_is_refused() -> None:
+    snapshot(f"metrics: {{max_series: {MIN_SERIES}}}")
+    with pytest.raises(SettingsError, match="max_series"):
+        snapshot(f"metrics: {{max_series: {MIN_SERIES - 1}}}")
 
 
 OUTCOMES = st.builds(
