@@ -8,7 +8,7 @@ from io import StringIO
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.record.line_writer import LineWriter
@@ -38,6 +38,7 @@ class Gone(StringIO):
         raise BrokenPipeError(text)
 
 
+@settings(deadline=None, max_examples=30)  # Each starts a thread.
 @given(st.lists(st.text(alphabet="abc", max_size=5), max_size=30))
 def test_every_line_goes_out_once_and_in_order(lines: list[str]) -> None:
     stream = StringIO()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.record.loop_lag import BEAT_S, LoopLag, Watchdog, stack_of
@@ -95,6 +95,7 @@ def test_a_stack_names_file_line_and_function_innermost_first() -> None:
     assert "test_a_stack_names" in stack[1]
 
 
+@settings(deadline=None, max_examples=30)  # Each starts a thread.
 @given(st.lists(st.floats(min_value=0.0, max_value=3.0), max_size=30))
 def test_the_worst_is_never_below_the_last(holds: list[float]) -> None:
     clock = FakeClock()

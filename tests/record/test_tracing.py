@@ -8,7 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.record.tracing import Tracer, with_path
@@ -142,6 +142,7 @@ def test_closed_without_a_span_it_has_nothing_to_do() -> None:
     assert tracer.counts.exported == 0
 
 
+@settings(deadline=None, max_examples=30)  # Each starts a thread.
 @given(st.lists(st.integers(0, 4), max_size=20), st.integers(1, 30))
 def test_every_span_is_exported_or_counted_as_dropped(
     attempts: list[int], queue_spans: int
