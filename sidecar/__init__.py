@@ -11,7 +11,7 @@ A request passes these stages, and each folder is one of them:
 - `record`: one `Outcome` a request feeds metrics, traces, log and fault feed.
 
 `exchange.py` tells this story for one request from top to bottom, `attempt.py`
-that of one try, and `app.py` builds it all from the settings.
+that of one try; `app.py` builds it all from the settings, and `drain.py` lets it end.
 
 Imports go one way: cli, app, accept, exchange, then route, policy, attempt,
 faults and record; attempt imports policy, upstream and wire. The folders wire,

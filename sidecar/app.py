@@ -1,42 +1,44 @@
 """The composition root: builds everything from a snapshot, starts it, ends it.
 
-The end (SIGTERM), in the order of a pod's:
-
-    ready answers 503     the endpoint is taken out everywhere; still accepting
-    after `drain.lead`    listeners close, idle connections close, each response
-                          says `Connection: close`
-    in-flight 0, or out of grace: what is left is cut; logs and spans flushed
-
-A second signal skips the waiting.
+At the first signal (SIGTERM, SIGINT) readiness answers 503 at once and the traffic
+drains (`drain.py`); a second signal skips the waiting. Then what is left is cut,
+logs and spans are flushed, and the process ends.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 import signal
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sidecar.accept.listener import Acceptor, ListenError
-from sidecar.clock import Clock, LoopClock
+from sidecar.clock import Clock, LoopClock, Timer
+from sidecar.drain import Drain
+from sidecar.record import otel_env
 from sidecar.record.recorder import Recorder
 from sidecar.record.tracing import Tracer
 from sidecar.runtime import Runtime
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import TextIO
 
     from sidecar.admin.servers import Servers
     from sidecar.settings.load import Loaded
+    from sidecar.settings.snapshot import Snapshot
 
 __all__ = ["App", "ListenError"]
 
 _log = logging.getLogger(__name__)
 
 _SWEEP_S = 1.0
-_LAG_S = 0.1
-_FLUSH_S = 3.0  # Of the grace: to write what is left.
+_FLUSH_S = 2.0  # To write what is left: within `drain.END_S`.
+_HURRY_S = 0.2
+_TURNS = 20  # Of the loop: a request that is cut hears of it, wakes, and records.
 
 
 class App:
@@ -48,7 +50,7 @@ class App:
         clock: Clock | None = None,
         stream: TextIO | None = None,
     ) -> None:
-        self.snapshot = loaded.snapshot
+        self.snapshot = with_environment(loaded, os.environ)
         self.settings = loaded.settings
         loop = asyncio.get_running_loop()
         self._loop = loop
@@ -58,6 +60,7 @@ class App:
         if self.snapshot.tracing.enabled:
             self.recorder.tracer = Tracer(self.snapshot)
         self.runtime = Runtime(self.snapshot, self.clock, rng, self.recorder)
+        self.recorder.watch(self.runtime)
         self.acceptors = [
             Acceptor(listener.name, self.runtime)
             for listener in self.snapshot.listeners
@@ -66,7 +69,7 @@ class App:
         self.servers: Servers | None = None
         self.not_ready_reason = "starting"
         self._signals = asyncio.Queue[None]()
-        self._timers: set[asyncio.TimerHandle] = set()
+        self._sweeper: Timer | None = None
         self._is_closed = False
 
     async def start(self) -> None:
@@ -90,9 +93,9 @@ class App:
             raise
         self.addresses["health"] = self.servers.health_address
         self.addresses["admin"] = self.servers.admin_address
-        self.not_ready_reason = ""
+        self.recorder.start()
         self._sweep()
-        self._measure_lag(self.clock.now_s())
+        self.not_ready_reason = ""
 
     async def run(self) -> None:
         """Serve until a signal, drain, and end."""
@@ -100,66 +103,57 @@ class App:
             self._loop.add_signal_handler(number, self.ask_to_end)
         await self._signals.get()
         _log.info("draining; a second signal ends at once")
-        drain = self._loop.create_task(self._drain())
+        self.not_ready_reason = "draining"
+        drain = self._loop.create_task(Drain(self.runtime, self.acceptors).run())
         hurry = self._loop.create_task(self._signals.get())
         await asyncio.wait((drain, hurry), return_when=asyncio.FIRST_COMPLETED)
+        is_hurried = hurry.done()
         for task in (drain, hurry):
             task.cancel()
-        await asyncio.gather(drain, hurry, return_exceptions=True)
-        await self.close()
+        for result in await asyncio.gather(drain, hurry, return_exceptions=True):
+            if isinstance(result, Exception):
+                _log.error("draining failed", exc_info=result)
+        await self.close(_HURRY_S if is_hurried else _FLUSH_S)
 
     def ask_to_end(self) -> None:
         """Begin to drain; asked again, end at once."""
         self._signals.put_nowait(None)
 
-    async def close(self) -> None:
-        """End now."""
+    async def close(self, flush_s: float = _FLUSH_S) -> None:
+        """End now; take `flush_s` at most to write logs and spans."""
         if self._is_closed:
             return
         self._is_closed = True
         self.not_ready_reason = "ended"
-        for timer in self._timers:
-            timer.cancel()
-        for acceptor in self.acceptors:
-            await acceptor.close()
-        await asyncio.sleep(0)  # Let the connections hear of it.
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        self.recorder.stop()
+        await self._cut()
         self.runtime.close()
+        flushed = self._loop.run_in_executor(None, self.recorder.close, flush_s)
         if self.servers is not None:
             await self.servers.close()
-        await self._loop.run_in_executor(None, self.recorder.close, _FLUSH_S)
+        await flushed
 
-    async def _drain(self) -> None:
-        """Let the others notice, then finish what is under way."""
-        began_s = self.clock.now_s()
-        self.not_ready_reason = "draining"
-        await asyncio.sleep(self.snapshot.drain_lead_s)
-        self.runtime.is_draining = True
-        inbound = [a for a in self.acceptors if a.name == "inbound"]
-        outbound = [a for a in self.acceptors if a.name == "outbound"]
-        for acceptor in inbound:
-            acceptor.drain()
-        left_s = self.snapshot.drain_grace_s - _FLUSH_S
-        while any(acceptor.connections for acceptor in inbound):
-            if self.clock.now_s() - began_s > left_s:
-                _log.warning("out of grace: cutting what is still under way")
-                break
-            await asyncio.sleep(0.05)
-        for acceptor in outbound:  # The application may need it to the end.
-            acceptor.drain()
+    async def _cut(self) -> None:
+        """End every connection, and let the requests on them be recorded."""
+        for acceptor in self.acceptors:
+            await acceptor.close()
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+            if not any(state.in_flight for state in self.runtime.routes):
+                return
 
     def _sweep(self) -> None:
+        """Close what has been idle for long; when memory is short, all that is."""
         self.runtime.sweep()
-        self._later(_SWEEP_S, self._sweep)
+        if self.recorder.is_memory_short:
+            self.runtime.close()
+        self._sweeper = self.clock.call_at(self.clock.now_s() + _SWEEP_S, self._sweep)
 
-    def _measure_lag(self, due_s: float) -> None:
-        now_s = self.clock.now_s()
-        self.recorder.loop_lag_s = max(0.0, now_s - due_s)
-        self._later(_LAG_S, self._measure_lag, now_s + _LAG_S)
 
-    def _later(self, delay_s: float, callback: object, *arguments: object) -> None:
-        def call() -> None:
-            self._timers.discard(timer)
-            callback(*arguments)  # type: ignore[operator]  # One of two methods.
-
-        timer = self._loop.call_later(delay_s, call)
-        self._timers.add(timer)
+def with_environment(loaded: Loaded, environ: Mapping[str, str]) -> Snapshot:
+    """Return the configuration, its gaps about tracing filled by OTEL_* variables."""
+    given = loaded.settings.telemetry.tracing.model_fields_set
+    tracing = otel_env.from_environment(loaded.snapshot.tracing, given, environ)
+    return replace(loaded.snapshot, tracing=tracing)

@@ -209,3 +209,4 @@ class Outcome:
     trace: TraceContext
     request_id: str
     is_upgraded: bool
+    headers: tuple[tuple[str, str], ...] = ()  # Only those of `faults.headers`.

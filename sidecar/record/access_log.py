@@ -1,6 +1,7 @@
 """Which requests get a line, and what is in it: one JSON object a line.
 
-A line holds no query, no header value and no body. The line of a failure is its
+A line holds no query, no body, and of header values only those of the fields that
+the configuration allows by name (`faults.headers`). The line of a failure is its
 whole record (`fault_feed.record_of`).
 """
 
@@ -10,7 +11,13 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from sidecar.model import Outcome, hot_value
-from sidecar.record.fault_feed import Failure, iso_time, milliseconds, record_of
+from sidecar.record.fault_feed import (
+    Failure,
+    headers_of,
+    iso_time,
+    milliseconds,
+    record_of,
+)
 
 if TYPE_CHECKING:
     from sidecar.settings.snapshot import AccessLog
@@ -44,7 +51,8 @@ def line_of(item: Loggable) -> str:
         members = record_of(item) | _where(item.outcome)
     else:
         members = _transition(item)
-    return json.dumps(members, ensure_ascii=False, separators=(",", ":"), default=str)
+    # ASCII: some readers take U+0085 and U+2028 for the end of a line.
+    return json.dumps(members, separators=(",", ":"), default=str)
 
 
 def _request(outcome: Outcome) -> dict[str, Any]:
@@ -61,6 +69,7 @@ def _request(outcome: Outcome) -> dict[str, Any]:
         "attempts": len(outcome.attempts),
         "trace_id": f"{outcome.trace.trace_id:032x}",
         "request_id": outcome.request_id,
+        **headers_of(outcome),
         **_where(outcome),
     }
 

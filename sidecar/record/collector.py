@@ -25,7 +25,7 @@ from sidecar.policy.breaker import State
 from sidecar.record import process
 from sidecar.record.histogram import DURATION_BOUNDS_S, Exemplar, Histogram
 from sidecar.record.sources import connections_of
-from sidecar.record.store import OVERFLOW, STORE_SHARE
+from sidecar.record.store import OVERFLOW, shares_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -201,8 +201,7 @@ class SidecarCollector(Collector):
 
     def _live_room(self) -> int:
         """Return the part of the cap on series that is for live state."""
-        most = self._recorder.snapshot.max_series
-        return most - int(most * STORE_SHARE)
+        return shares_of(self._recorder.snapshot.max_series)[1]
 
     def _process(self) -> Iterator[Metric]:
         now_s, age_s = self._clock.now_s(), process.age_s(self._clock.wall_ns())

@@ -109,8 +109,24 @@ def record_of(failure: Failure) -> dict[str, Any]:
         "trace_id": _hex(outcome.trace.trace_id, 32),
         "span_id": _hex(outcome.trace.span_id, 16),
         "request_id": outcome.request_id,
+        **headers_of(outcome),
         **failure.facts,
     }
+
+
+def headers_of(outcome: Outcome) -> dict[str, dict[str, str]]:
+    """Return the request fields that may be told, if there are any."""
+    return {"headers": dict(outcome.headers)} if outcome.headers else {}
+
+
+def fault_id(wall_ns: int, chance: int) -> str:
+    """Return an id that sorts by time and is unlikely to come twice.
+
+    Args:
+        wall_ns: The time of day.
+        chance: 32 random bits.
+    """
+    return f"{wall_ns // 1_000_000:012x}{chance:08x}"
 
 
 def iso_time(wall_ns: int) -> str:

@@ -25,6 +25,7 @@ STALL_S = 0.1
 _LOOK_S = 0.05
 _WORST_OF_S = 10.0
 _MAX_FRAMES = 12
+_TELL_EVERY_S = 1.0  # A throttled process stalls all the time; once says it.
 
 
 class LoopLag:
@@ -39,6 +40,7 @@ class LoopLag:
         self._timer: Timer | None = None
         self._watchdog: Watchdog | None = None
         self._until_s = 0.0
+        self._tell_from_s = float("-inf")
         self._worst = [0.0, 0.0]  # Of the last ten seconds, and of this ten.
         self.last_s = 0.0
 
@@ -79,7 +81,8 @@ class LoopLag:
             self._worst = [self._worst[1], 0.0]
         self._worst[1] = max(self._worst[1], self.last_s)
         stack = () if self._watchdog is None else self._watchdog.take()
-        if self.last_s > STALL_S:
+        if self.last_s > STALL_S and now_s >= self._tell_from_s:
+            self._tell_from_s = now_s + _TELL_EVERY_S
             self._on_stall(self.last_s, stack)
         if self._timer is not None:  # Not stopped by what was just called.
             self._beat_at(now_s + BEAT_S)

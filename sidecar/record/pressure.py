@@ -40,6 +40,10 @@ class Pressure:
         self._told.add(what)
         return True
 
+    def is_high(self, what: str) -> bool:
+        """Tell whether `what` ran short when last looked at, and has not eased."""
+        return what in self._told
+
     def look(
         self, runtime: RuntimeState | None, rss_bytes: int, limit_bytes: int | None
     ) -> Iterator[tuple[FaultSpec, str, str]]:

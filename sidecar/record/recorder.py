@@ -21,16 +21,18 @@ from sidecar.faults.catalogue import FaultCode
 from sidecar.model import Fault, Outcome, Phase, Processed, TraceContext
 from sidecar.record.access_log import Loggable, Transition, line_of, success_ratio
 from sidecar.record.escalation import Escalation
-from sidecar.record.fault_feed import Failure, FaultFeed, milliseconds
+from sidecar.record.fault_feed import Failure, FaultFeed, fault_id, milliseconds
 from sidecar.record.line_writer import LineWriter
 from sidecar.record.loop_lag import LoopLag
 from sidecar.record.pressure import Pressure
 from sidecar.record.process import memory_limit_bytes, rss_bytes
+from sidecar.record.silence import SilenceWatch
 from sidecar.record.sources import RouteState, RuntimeState, connections_of
 from sidecar.record.store import MetricStore
 from sidecar.wire.trace_context import is_sampled
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import TextIO
 
     from sidecar.clock import Clock, Timer
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
 _FACTS_FOR_S = 1.0
 _LOOK_S = 1.0
+_UNLIMITED_S = 15.0  # Silence that is long on a route without a limit of time.
 _NO_TRACE = TraceContext(0, 0, 0, False, b"")
 
 
@@ -51,21 +54,33 @@ class Recorder:
         snapshot: The configuration in force.
         clock: Time.
         stream: Where the access log goes; stdout unless given.
+        memory_limit: Bytes; that of the cgroup unless given.
+
+    Attributes:
+        is_memory_short: Resident memory is over 80 % of its limit.
+        fault_headers: Request fields that a record may hold, in lower case.
     """
 
     def __init__(
-        self, snapshot: Snapshot, clock: Clock, stream: TextIO | None = None
+        self,
+        snapshot: Snapshot,
+        clock: Clock,
+        stream: TextIO | None = None,
+        memory_limit: int | None = None,
     ) -> None:
         self._clock = clock
         self.store = MetricStore(snapshot.max_series)
+        self._count_success = self.store.count_success  # Bound once: it is hot.
         self.feed = FaultFeed()
         self.lines: LineWriter[Loggable] = LineWriter(stream or sys.stdout, line_of)
         self.tracer: Tracer | None = None  # Set when traces are wanted.
         self.runtime: RuntimeState | None = None
-        self.loop_lag_s = 0.0
+        self.is_memory_short = False
         self._lag = LoopLag(clock, self._on_stall)
         self._pressure = Pressure()
-        self._memory_limit_bytes = memory_limit_bytes()
+        self._memory_limit_bytes = memory_limit or memory_limit_bytes()
+        self._silence = SilenceWatch()
+        self._silences = self._silence.silences
         self._timer: Timer | None = None
         self._escalation = Escalation(self.store.requests_of)
         self._routes: dict[str, RouteState] = {}
@@ -78,6 +93,7 @@ class Recorder:
         self.snapshot = snapshot
         self._is_logging = snapshot.access_log.mode != "off"
         self._success_ratio = success_ratio(snapshot.access_log)
+        self.fault_headers = snapshot.fault_headers
         self._facts_until_s = float("-inf")
         self._escalation.forget()
 
@@ -112,14 +128,23 @@ class Recorder:
     @property
     def worst_loop_lag_s(self) -> float:
         """Return the worst lag of the event loop in the last ten seconds or so."""
-        return max(self._lag.worst_s, self.loop_lag_s)
+        return self._lag.worst_s
+
+    def headers_of(self, named: Mapping[bytes, bytes]) -> tuple[tuple[str, str], ...]:
+        """Return what the configuration allows to tell of a request's fields."""
+        return tuple(
+            (name.decode("latin-1"), named[name].decode("latin-1"))
+            for name in sorted(self.fault_headers & named.keys())
+        )
 
     def record(self, outcome: Outcome) -> None:
         """Count a request that has ended, and tell of it where that is asked for."""
-        self.store.count(outcome)
         if outcome.fault is not None:
             self._record_failure(outcome, outcome.fault)
             return
+        self._count_success(outcome)
+        if self._silences:
+            self._silence.answered(outcome.upstream)
         trace = outcome.trace
         if self._success_ratio and is_sampled(trace.trace_id, self._success_ratio):
             self.lines.put(outcome)
@@ -144,12 +169,15 @@ class Recorder:
             upstream: Likewise.
             facts: More to keep in the record, e.g. the stack of a stall.
         """
+        wall_ns = self._clock.wall_ns()
+        chance = int.from_bytes(os.urandom(4), "big")
         fault = Fault(
-            spec, self._new_fault_id(), spec.origin, Phase.REQUEST, Processed.NO, detail
-        )
+            spec, fault_id(wall_ns, chance), spec.origin,
+            Phase.REQUEST, Processed.NO, detail,
+        )  # fmt: skip
         outcome = Outcome(
             "", route, upstream, "", b"", "", b"", "", 0, fault, self._clock.now_s(),
-            self._clock.wall_ns(), 0.0, 0, 0, (), "", _NO_TRACE, "", False,
+            wall_ns, 0.0, 0, 0, (), "", _NO_TRACE, "", False,
         )  # fmt: skip
         severity = spec.severity
         self.store.count_fault(spec.code, severity.name, upstream, route)
@@ -188,6 +216,23 @@ class Recorder:
             self.lines.put(failure)
         if self.tracer is not None:
             self.tracer.record(failure)
+        if outcome.attempts:
+            self._suspect(outcome)
+
+    def _suspect(self, outcome: Outcome) -> None:
+        """Tell of an upstream that has fallen silent."""
+        state = self._routes.get(outcome.route)
+        timeout_s = None if state is None else state.route.timeouts.request_s
+        detail = self._silence.look(
+            outcome.upstream, outcome.attempts, timeout_s or _UNLIMITED_S
+        )
+        if detail is not None:
+            self.fault(
+                FaultCode.LOCK_SUSPECT.spec,
+                detail,
+                route=outcome.route,
+                upstream=outcome.upstream,
+            )
 
     def _facts_of(self, outcome: Outcome) -> dict[str, Any]:
         """Return how things stand for a route, beside the state of the process."""
@@ -232,11 +277,8 @@ class Recorder:
         rises = self._pressure.look(self.runtime, rss_bytes(), self._memory_limit_bytes)
         for spec, upstream, detail in rises:
             self.fault(spec, detail, upstream=upstream)
+        self.is_memory_short = self._pressure.is_high("memory")
 
     def _on_stall(self, lag_s: float, stack: tuple[str, ...]) -> None:
         detail = f"the event loop stood still for {lag_s * 1000:.0f} ms"
         self.fault(FaultCode.LOCK_STALL.spec, detail, stack=list(stack))
-
-    def _new_fault_id(self) -> str:
-        """Return an id that sorts by time, as those of requests."""
-        return f"{self._clock.wall_ns() // 1_000_000:012x}{os.urandom(4).hex()}"

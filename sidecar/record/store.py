@@ -5,11 +5,13 @@ hard cap on how many series they may become: a set of labels is admitted while
 there is room for all of its series, later ones are counted under "_other". The
 room for "_other" itself is set aside from the start.
 
-    max_series = 4/5 here ( room for label sets + _RESERVED ) + 1/5 live state
+    max_series = _FIXED + 4/5 here ( room for label sets + _RESERVED )
+                        + 1/5 live state
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
@@ -23,11 +25,10 @@ from sidecar.record.histogram import (
 )
 
 if TYPE_CHECKING:
-    from sidecar.model import Attempt, Fault, Outcome
+    from sidecar.model import Fault, Outcome
 
 OVERFLOW = "_other"
 OTHER_CODE = FaultCode.OTHER.spec.code
-STORE_SHARE = 0.8
 METHODS = frozenset(
     ("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE")
 )
@@ -47,6 +48,13 @@ _RESERVED = (
     + 2  # Retries, and retries not made.
     + 6  # Moves between three states of a breaker.
 )  # fmt: skip
+_FIXED = (
+    _DURATION_SERIES  # Of all requests together.
+    + len(TimeoutKind)
+    + 30  # Success rate, process, build, log and spans; live "_other"; some to spare.
+)  # fmt: skip
+_STORE_SHARE = 0.8
+MIN_SERIES = 1000  # A cap below could not be kept: so much is there in any case.
 
 # An attempt tells its code only; these mean one limit of time each.
 _TIMEOUT_OF_CODE = {
@@ -59,6 +67,13 @@ _TIMEOUT_OF_CODE = {
 
 RequestKey = tuple[str, str, str, int, str]  # listener, route, method, status, code
 FaultKey = tuple[str, str, str, str]  # code, severity, upstream, route
+
+
+def shares_of(max_series: int) -> tuple[int, int]:
+    """Split a cap on series: for what is counted here, and for live state."""
+    left = max(MIN_SERIES, max_series) - _FIXED
+    counted = int(left * _STORE_SHARE)
+    return counted, left - counted
 
 
 class RequestSeries:
@@ -76,9 +91,11 @@ class MetricStore:
     """Everything that is counted. Belongs to one event loop."""
 
     def __init__(self, max_series: int) -> None:
-        self._room = max(0, int(max_series * STORE_SHARE) - _RESERVED)
+        self._room = shares_of(max_series)[0] - _RESERVED
         self._application_codes: set[str] = set()
         self._failing: dict[str, dict[str, float]] = {}  # Route: code: since.
+        # Of successes: route: method: status. A route has but one listener.
+        self._plain: dict[str, dict[str, dict[int, RequestSeries]]] = {}
         self.requests: dict[RequestKey, RequestSeries] = {}
         self.faults: dict[FaultKey, int] = {}
         self.fault_exemplars: dict[FaultKey, Exemplar] = {}
@@ -89,34 +106,57 @@ class MetricStore:
         self.timeouts: defaultdict[str, int] = defaultdict(int)
         self.transitions: defaultdict[tuple[str, str, str, str], int] = defaultdict(int)
         self.malformed_codes = 0
-        self.successes = 0
-        self.failures = 0
+        self.failures = 0  # As users feel them.
 
-    def count(self, outcome: Outcome) -> None:
-        """Count a request that has ended; its fault is counted apart."""
-        fault = outcome.fault
-        code = "" if fault is None else self.label_of(fault.spec.code)
-        method = outcome.method
-        if method not in METHODS:
-            method = "_OTHER"
-        key = (outcome.listener, outcome.route, method, outcome.status, code)
-        series = self.requests.get(key)
-        if series is None:
-            series = self._new_series(key)
+    @property
+    def successes(self) -> int:
+        """Return how many requests did not fail for the user, whoever erred."""
+        done = (sum(series.durations.counts) for series in self.requests.values())
+        return sum(done) - self.failures
+
+    def count_success(self, outcome: Outcome) -> None:
+        """Count a request that ended without a fault: nearly all of them do.
+
+        Once a request, so the series of this route, method and status is
+        remembered, and found without making the whole key.
+        """
+        route = outcome.route
+        try:
+            series = self._plain[route][outcome.method][outcome.status]
+        except KeyError:
+            series = self._remember(outcome)
         duration_s = outcome.duration_s
-        bucket = series.durations.observe(duration_s)
+        durations = series.durations
+        bucket = bisect_left(DURATION_BOUNDS_S, duration_s)
+        durations.counts[bucket] += 1
+        durations.sum_s += duration_s
         series.request_bytes += outcome.request_bytes
         series.response_bytes += outcome.response_bytes
         if outcome.trace.sampled:
-            series.durations.exemplars[bucket] = _exemplar(outcome, duration_s)
-        if fault is not None or outcome.status >= _SERVER_ERROR:
-            self._count_bad(outcome, fault)
-            return
-        self.successes += 1
-        if self._failing and outcome.route in self._failing:
-            self._recover(outcome.route, outcome.start_s + duration_s)
-        if len(outcome.attempts) > 1:
-            self._count_attempt_timeouts(outcome.attempts)
+            durations.exemplars[bucket] = _exemplar(outcome, duration_s)
+        if self._failing and route in self._failing:
+            self._recover(route, outcome.start_s + duration_s)
+
+    def count_failure(self, outcome: Outcome, fault: Fault, severity: str) -> None:
+        """Count a request that met a fault, the fault, and what comes with it."""
+        code = self.label_of(fault.spec.code)
+        series = self._series_of(outcome, code)
+        bucket = series.durations.observe(outcome.duration_s)
+        series.request_bytes += outcome.request_bytes
+        series.response_bytes += outcome.response_bytes
+        if outcome.trace.sampled:
+            series.durations.exemplars[bucket] = _exemplar(outcome, outcome.duration_s)
+        if _is_felt(outcome.status, fault):
+            self.failures += 1
+        key = self.count_fault(code, severity, outcome.upstream, outcome.route)
+        self.fault_exemplars[key] = _exemplar(outcome, 1.0)
+        ended_s = outcome.start_s + outcome.duration_s
+        self._failing.setdefault(outcome.route, {}).setdefault(code, ended_s)
+        if fault.timeout is not None:
+            self.timeouts[fault.timeout.value] += 1
+        if outcome.retry_skipped:
+            pair = (outcome.upstream, outcome.retry_skipped)
+            self.retries_skipped[self._room_for(self.retries_skipped, pair)] += 1
 
     def count_fault(
         self, code: str, severity: str, upstream: str, route: str
@@ -128,27 +168,15 @@ class MetricStore:
         self.faults[key] = self.faults.get(key, 0) + 1
         return key
 
-    def count_failure(self, outcome: Outcome, fault: Fault, severity: str) -> None:
-        """Count the fault that a request met, and what comes with it."""
-        key = self.count_fault(
-            fault.spec.code, severity, outcome.upstream, outcome.route
-        )
-        self.fault_exemplars[key] = _exemplar(outcome, 1.0)
-        ended_s = outcome.start_s + outcome.duration_s
-        self._failing.setdefault(outcome.route, {}).setdefault(key[0], ended_s)
-        if fault.timeout is not None:
-            self.timeouts[fault.timeout.value] += 1
-        # The last attempt's limit is the request's, if that has one.
-        is_told = fault.timeout is not None
-        attempts = outcome.attempts
-        self._count_attempt_timeouts(attempts[:-1] if is_told else attempts)
-        if outcome.retry_skipped:
-            pair = (outcome.upstream, outcome.retry_skipped)
-            self.retries_skipped[self._room_for(self.retries_skipped, pair)] += 1
-
     def count_retry(self, route: str, upstream: str, reason: str) -> None:
-        """Count an attempt that is made again."""
+        """Count an attempt that is made again, and the limit of time that ended it.
+
+        The last attempt is not made again: its limit is the request's.
+        """
         self.retries_by_route[route] += 1
+        kind = _TIMEOUT_OF_CODE.get(reason)
+        if kind is not None:
+            self.timeouts[kind.value] += 1
         if reason.startswith("316-"):
             reason = self.label_of(reason)
         self.retries[self._room_for(self.retries, (upstream, reason))] += 1
@@ -179,23 +207,6 @@ class MetricStore:
         self._application_codes.add(code)
         return code
 
-    def _count_bad(self, outcome: Outcome, fault: Fault | None) -> None:
-        """Tell what went wrong for the user from what the client did to itself."""
-        is_ours = fault is not None and fault.origin is not Origin.CLIENT
-        status = outcome.status
-        if status >= _SERVER_ERROR or (is_ours and status < _CLIENT_ERROR):
-            self.failures += 1
-        else:
-            self.successes += 1
-
-    def _count_attempt_timeouts(self, attempts: tuple[Attempt, ...]) -> None:
-        """Count limits of time that ended an attempt, though not the request."""
-        for attempt in attempts:
-            if attempt.fault is not None:
-                kind = _TIMEOUT_OF_CODE.get(attempt.fault.code)
-                if kind is not None:
-                    self.timeouts[kind.value] += 1
-
     def _recover(self, route: str, now_s: float) -> None:
         """A success ends every failure of its route."""
         for code, since_s in self._failing.pop(route).items():
@@ -208,13 +219,26 @@ class MetricStore:
                 histogram = self.recoveries[label] = Histogram(RECOVERY_BOUNDS_S)
             histogram.observe(max(0.0, now_s - since_s))
 
-    def _new_series(self, key: RequestKey) -> RequestSeries:
+    def _remember(self, outcome: Outcome) -> RequestSeries:
+        """Find the series of a success for this and the next time."""
+        series = self._series_of(outcome, "")
+        by_method = self._plain.setdefault(outcome.route, {})
+        if outcome.method in METHODS:  # Clients invent methods without end.
+            by_method.setdefault(outcome.method, {})[outcome.status] = series
+        return series
+
+    def _series_of(self, outcome: Outcome, code: str) -> RequestSeries:
+        method = outcome.method if outcome.method in METHODS else "_OTHER"
+        key = (outcome.listener, outcome.route, method, outcome.status, code)
+        series = self.requests.get(key)
+        if series is not None:
+            return series
         if not self._take(_REQUEST_SERIES):
-            status_class = min(key[3] // 100, _MAX_STATUS_CLASS) * 100
-            key = (key[0], OVERFLOW, "_OTHER", status_class, "")
-            known = self.requests.get(key)
-            if known is not None:
-                return known
+            status_class = min(outcome.status // 100, _MAX_STATUS_CLASS) * 100
+            key = (outcome.listener, OVERFLOW, "_OTHER", status_class, "")
+            series = self.requests.get(key)
+            if series is not None:
+                return series
         series = self.requests[key] = RequestSeries()
         return series
 
@@ -230,6 +254,12 @@ class MetricStore:
             return False
         self._room -= series
         return True
+
+
+def _is_felt(status: int, fault: Fault) -> bool:
+    """Tell what went wrong for the user from what the client did to itself."""
+    is_ours = fault.origin is not Origin.CLIENT
+    return status >= _SERVER_ERROR or (is_ours and status < _CLIENT_ERROR)
 
 
 def _exemplar(outcome: Outcome, value: float) -> Exemplar:

@@ -271,7 +271,8 @@ class AccessLogSettings(Settings):
 class MetricSettings(Settings):
     """Bounds on metrics."""
 
-    max_series: Positive = 2000
+    # Below that the cap could not be kept: see `record.store.MIN_SERIES`.
+    max_series: Annotated[int, Field(ge=1000)] = 2000
 
 
 class TelemetrySettings(Settings):

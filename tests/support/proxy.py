@@ -110,7 +110,8 @@ class Proxy:
 
     @property
     def faults(self) -> list[dict[str, Any]]:
-        return self.app.recorder.feed.newest()
+        """Those of requests: a busy machine may add a stall of the loop."""
+        return [f for f in self.app.recorder.feed.newest() if f["listener"]]
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", self.port)

@@ -1,0 +1,59 @@
+"""What the process uses, as far as arithmetic goes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.record.process import CpuMeter, SuccessRate, memory_limit_bytes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_cpu_is_that_between_two_readings() -> None:
+    meter = CpuMeter()
+    assert meter.percent(100.0, 2.0, 10.0) == 20.0  # Of its whole life, at first.
+    assert meter.percent(104.0, 3.0, 14.0) == 25.0
+    assert meter.percent(104.5, 3.5, 14.5) == 25.0  # Too soon: as before.
+
+
+def test_success_is_that_of_the_last_minute() -> None:
+    rate = SuccessRate()
+    assert rate.ratio(0.0, 0, 0) == 1.0
+    assert rate.ratio(10.0, 50, 50) == 0.5
+    assert rate.ratio(30.0, 150, 50) == 0.75
+    assert rate.ratio(100.0, 250, 50) == 1.0
+
+
+@given(st.lists(st.tuples(st.floats(0.0, 40.0), st.integers(0, 9), st.integers(0, 9))))
+def test_success_is_a_share(steps: list[tuple[float, int, int]]) -> None:
+    rate, now_s, good, bad = SuccessRate(), 0.0, 0, 0
+    for after_s, more_good, more_bad in steps:
+        now_s, good, bad = now_s + after_s, good + more_good, bad + more_bad
+        assert 0.0 <= rate.ratio(now_s, good, bad) <= 1.0
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "limit"),
+    [
+        ("memory.max", "134217728\n", 134217728),
+        ("memory.max", "max\n", None),
+        ("memory/memory.limit_in_bytes", "1048576\n", 1048576),
+        ("memory/memory.limit_in_bytes", "9223372036854771712\n", None),
+    ],
+)
+def test_the_limit_is_that_of_the_cgroup(
+    tmp_path: Path, name: str, text: str, limit: int | None
+) -> None:
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(text)
+    assert memory_limit_bytes(str(tmp_path)) == limit
+
+
+def test_outside_of_a_cgroup_there_is_no_limit(tmp_path: Path) -> None:
+    assert memory_limit_bytes(str(tmp_path)) is None

@@ -1,0 +1,167 @@
+"""The queue of spans: bounded, never in the way, every span accounted for."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sidecar.record.tracing import Tracer, with_path
+from tests.support.outcomes import attempt, outcome, snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Result(Enum):
+    """As the SDK has it: only the name is looked at."""
+
+    SUCCESS = 0
+    FAILURE = 1
+
+
+class FakeExporter:
+    """Keeps spans; fails, raises or stands still as told."""
+
+    def __init__(self, *, fails: bool = False, raises: bool = False) -> None:
+        self.spans: list[Any] = []
+        self.fails = fails
+        self.raises = raises
+        self.gate = threading.Event()
+        self.gate.set()
+        self.is_entered = threading.Event()
+        self.is_shut_down = False
+
+    def export(self, spans: Sequence[Any], /) -> Result:
+        self.is_entered.set()
+        self.gate.wait()
+        if self.raises:
+            msg = "a bug of the exporter"
+            raise RuntimeError(msg)
+        if self.fails:
+            return Result.FAILURE
+        self.spans.extend(spans)
+        return Result.SUCCESS
+
+    def shutdown(self) -> None:
+        self.is_shut_down = True
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "0")
+
+
+def tracer_of(exporter: FakeExporter, queue_spans: int = 100) -> Tracer:
+    configured = snapshot()
+    tracing = replace(configured.tracing, enabled=True, queue_spans=queue_spans)
+    return Tracer(replace(configured, tracing=tracing), lambda _: exporter)
+
+
+def test_a_request_is_a_span_and_one_for_each_attempt() -> None:
+    exporter = FakeExporter()
+    tracer = tracer_of(exporter)
+    tracer.record(outcome(attempts=(attempt(), attempt(n=2))))
+    tracer.close(10.0)
+    assert [span.name for span in exporter.spans] == ["GET /orders/*", "GET", "GET"]
+    assert tracer.counts.exported == 3
+    assert exporter.is_shut_down
+
+
+def test_a_full_queue_drops_whole_requests() -> None:
+    exporter = FakeExporter()
+    exporter.gate.clear()
+    tracer = tracer_of(exporter, queue_spans=5)
+    for _ in range(10):
+        tracer.record(outcome())  # Two spans each.
+    assert tracer.queued_spans == 4
+    assert tracer.counts.queue_full == 16
+    exporter.gate.set()
+    tracer.close(10.0)
+    assert tracer.counts.exported == 4
+
+
+def test_what_is_being_sent_takes_room_still() -> None:
+    """Memory is bounded also while an export hangs."""
+    exporter = FakeExporter()
+    exporter.gate.clear()
+    tracer = tracer_of(exporter, queue_spans=2)
+    tracer.record(outcome())
+    exporter.is_entered.wait()
+    tracer.record(outcome())
+    assert tracer.counts.queue_full == 2
+    exporter.gate.set()
+    tracer.close(10.0)
+
+
+@pytest.mark.parametrize("how", ["fails", "raises"])
+def test_what_was_not_taken_is_counted(how: str) -> None:
+    exporter = FakeExporter(**{how: True})
+    tracer = tracer_of(exporter)
+    tracer.record(outcome())
+    tracer.close(10.0)
+    assert tracer.counts.dropped() == {
+        "queue_full": 0,
+        "export_failed": 2,
+        "shutdown": 0,
+    }
+
+
+def test_the_end_is_not_held_up_by_an_export_that_hangs() -> None:
+    exporter = FakeExporter()
+    exporter.gate.clear()
+    tracer = tracer_of(exporter)
+    tracer.record(outcome())
+    exporter.is_entered.wait()
+    tracer.record(outcome())
+    tracer.close(0.01)
+    assert exporter.is_shut_down
+    assert tracer.counts.shut_down == 4
+    exporter.gate.set()
+
+
+def test_without_an_exporter_spans_are_dropped_and_counted() -> None:
+    def no_exporter(_: object) -> FakeExporter:
+        msg = "not a URL"
+        raise ValueError(msg)
+
+    tracer = Tracer(snapshot(), no_exporter)
+    tracer.record(outcome())
+    tracer.close(10.0)
+    assert tracer.counts.export_failed == 2
+
+
+def test_closed_without_a_span_it_has_nothing_to_do() -> None:
+    tracer = tracer_of(FakeExporter())
+    tracer.close(0.0)
+    assert tracer.counts.exported == 0
+
+
+@settings(deadline=None, max_examples=30)  # Each starts a thread.
+@given(st.lists(st.integers(0, 4), max_size=20), st.integers(1, 30))
+def test_every_span_is_exported_or_counted_as_dropped(
+    attempts: list[int], queue_spans: int
+) -> None:
+    exporter = FakeExporter()
+    tracer = tracer_of(exporter, queue_spans)
+    for count in attempts:
+        tries = tuple(attempt(n=n + 1) for n in range(count))
+        tracer.record(outcome(attempts=tries))
+    tracer.close(10.0)
+    told = sum(count + 1 for count in attempts)
+    dropped = sum(tracer.counts.dropped().values())
+    assert tracer.counts.exported == len(exporter.spans)
+    assert tracer.counts.exported + dropped == told
+    assert tracer.queued_spans == 0
+
+
+def test_a_base_address_gets_the_path_for_traces() -> None:
+    assert with_path("http://c:4318") == "http://c:4318/v1/traces"
+    assert with_path("http://c:4318/") == "http://c:4318/v1/traces"
+    assert with_path("http://c:4318/own/path") == "http://c:4318/own/path"
+    assert with_path(None) is None

@@ -1,0 +1,98 @@
+"""`python -m sidecar run` as a process of its own, as a pod would run it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import sys
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import yaml
+
+from tests.support.proxy import ANYWHERE
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+LOOK_S = 0.02
+_PLACE = re.compile(r"(\w+) 127\.0\.0\.1:(\d+)")
+
+
+class Sidecar:
+    """The process, and its ports as it told them itself."""
+
+    def __init__(
+        self, process: asyncio.subprocess.Process, ports: dict[str, int]
+    ) -> None:
+        self.process = process
+        self.inbound = ports["inbound"]
+        self.health = ports["health"]
+        self.admin = ports["admin"]
+        self.outbound = ports.get("outbound", 0)
+
+    async def status(self, path: str) -> int:
+        """Return what the health server answers; 0 when nobody does."""
+        try:
+            async with (
+                aiohttp.ClientSession() as session,
+                session.get(f"http://127.0.0.1:{self.health}{path}") as got,
+            ):
+                return got.status
+        except aiohttp.ClientError:
+            return 0
+
+    async def until(self, status: int, path: str = "/healthz/ready") -> None:
+        """Wait until the health server answers so; the test's time bounds it."""
+        while await self.status(path) != status:
+            assert self.process.returncode is None, "it ended"
+            await asyncio.sleep(LOOK_S)
+
+    async def until_refused(self, port: int) -> None:
+        """Wait until nobody listens there."""
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                return
+            writer.close()
+            await asyncio.sleep(LOOK_S)
+
+
+@asynccontextmanager
+async def sidecar(
+    folder: Path, *, stdout: int | None = None, **top: Any
+) -> AsyncIterator[Sidecar]:
+    """Run one with these keys at the top of its file; ready when it is yielded."""
+    settings = {
+        "inbound": {"listen": ANYWHERE},
+        "health": {"listen": ANYWHERE},
+        "admin": {"listen": ANYWHERE},
+        "routes": [{"name": "all", "upstream": "app"}],
+        **top,
+    }
+    file = folder / "sidecar.yaml"
+    file.write_text(yaml.safe_dump(settings))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "sidecar", "run", "-c", str(file),
+        stdout=asyncio.subprocess.PIPE if stdout is None else stdout,
+        stderr=asyncio.subprocess.PIPE,
+        env={k: v for k, v in os.environ.items() if not k.startswith("OTEL_")},
+    )  # fmt: skip
+    try:
+        assert process.stderr is not None
+        told = b""
+        while b"serving:" not in told:
+            told = await process.stderr.readline()
+            assert told, "it ended"
+        ports = {name: int(port) for name, port in _PLACE.findall(told.decode())}
+        running = Sidecar(process, ports)
+        await running.until(200)
+        yield running
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
