@@ -19,6 +19,7 @@ from tests.support.observe import (
     until,
 )
 from tests.support.proxy import Proxy, body_of, header_of, proxied, status_of
+from tests.support.scripts import AMPLE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -245,7 +246,7 @@ async def test_get_does_not_notice_the_race_with_its_keepalive_timeout(
     """Each request comes just as nginx closes the connection that it would use."""
     async with (
         nginx_origin(tmp_path, f"keepalive_timeout 5ms; {SMALL}") as nginx,
-        proxied(endpoints=[nginx.endpoint]) as proxy,
+        proxied(endpoints=[nginx.endpoint], upstream={"retry_budget": AMPLE}) as proxy,
     ):
         for step in range(60):
             assert status_of(await proxy.get("/small")) == 200

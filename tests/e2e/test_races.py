@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tests.support.observe import codes_of
 from tests.support.proxy import OK, header_of, proxied, status_of
+from tests.support.scripts import AMPLE
 from tests.support.threaded import read_head, threaded_origin
 
 if TYPE_CHECKING:
@@ -29,7 +30,11 @@ async def test_an_idle_connection_that_is_closed_at_any_moment_costs_no_get() ->
             client.sendall(OK)
 
     with threaded_origin(close_when_idle) as endpoint:
-        async with proxied(endpoints=[endpoint], circuit_breaker="off") as proxy:
+        async with proxied(
+            endpoints=[endpoint],
+            upstream={"retry_budget": AMPLE},
+            circuit_breaker="off",
+        ) as proxy:
             for n in range(ROUNDS):
                 assert status_of(await proxy.get(f"/get/{n}")) == 200
                 await asyncio.sleep(rng.uniform(0, 0.004))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 DEAD = "127.0.0.1:1"  # Nobody listens there.
 QUICK = {"base": "1ms", "max": "1ms"}  # A backoff that costs a test no time.
+AMPLE = {"ratio": "100%", "min_per_sec": 1000.0}  # A budget that does not run out.
 
 
 async def ask(proxy: Proxy, method: str) -> bytes:
