@@ -24,10 +24,10 @@ async def test_an_idle_connection_that_is_closed_at_any_moment_costs_no_get() ->
     seen: Counter[bytes] = Counter()
 
     def close_when_idle(client: socket.socket) -> None:
-        client.settimeout(rng.uniform(0.001, 0.004))
         while head := read_head(client):
             seen[head.split(b" ", 2)[1]] += 1
             client.sendall(OK)
+            client.settimeout(rng.uniform(0.001, 0.004))
 
     with threaded_origin(close_when_idle) as endpoint:
         async with proxied(
