@@ -114,6 +114,25 @@ async def test_a_field(lines: bytes, status: int) -> None:
     await is_refused(b"POST / HTTP/1.1\r\nHost: a\r\n" + lines + b"\r\n\r\n", status)
 
 
+async def test_what_was_sent_before_makes_no_difference() -> None:
+    """Lines that are good one by one are judged anew where they come together."""
+    good = (
+        b"Content-Length: 3\r\n\r\nabc",
+        b"Content-Length: 4\r\n\r\nabcd",
+        b"Content-Length: 0\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    )
+    start = b"POST / HTTP/1.1\r\nHost: a\r\n"
+    async with proxied() as proxy:
+        for rest in good * 2:
+            answer = await proxy.ask(start + b"Connection: close\r\n" + rest)
+            assert status_of(answer) == 200
+        for lines, status in FIELDS:
+            answer = await proxy.ask(start + lines + b"\r\n\r\n" + BEHIND)
+            assert (lines, status_of(answer)) == (lines, status)
+        assert len(proxy.origin.requests) == len(good * 2)
+
+
 @pytest.mark.parametrize("head", [b"", b"Host: \xe9\r\n", b"Host: a b\r\n"], ids=named)
 async def test_a_host(head: bytes) -> None:
     await is_refused(b"GET / HTTP/1.1\r\n" + head + b"\r\n", 400)

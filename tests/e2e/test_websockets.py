@@ -61,6 +61,15 @@ async def test_words_come_back() -> None:
         assert await faults_of(proxy) == []
 
 
+async def test_one_tunnel_comes_after_the_other() -> None:
+    """Their handshakes differ in nothing but the key."""
+    async with behind(echo) as proxy:
+        for word in ("one", "two", "three"):
+            async with join(proxy) as socket:
+                await socket.send(word)
+                assert await socket.recv() == word
+
+
 @pytest.mark.parametrize("compression", ["deflate", None])
 async def test_a_large_message_comes_back_whole(compression: str | None) -> None:
     content = bytes(range(256)) * (8 * MIB // 256)
