@@ -27,6 +27,13 @@ async def test_7_too_early_is_tried_again(method: str) -> None:
         assert len(proxy.origin.requests) == 2
 
 
+@BOTH
+async def test_7_but_only_once(method: str) -> None:
+    async with proxied(answering(empty("425 Too Early"))) as proxy:
+        assert status_of(await ask(proxy, method)) == 425
+        assert len(proxy.origin.requests) == 2
+
+
 # 8: another sidecar says that the request went nowhere.
 
 

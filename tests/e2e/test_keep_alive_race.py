@@ -158,7 +158,7 @@ async def deaf_once() -> AsyncIterator[Origin]:
     await origin.end()
 
 
-@pytest.mark.parametrize("method", ["GET"])
+@BOTH
 async def test_3_half_a_head_proves_that_nothing_was_done(
     method: str, deaf_once: Origin
 ) -> None:

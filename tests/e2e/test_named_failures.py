@@ -182,6 +182,14 @@ async def test_a_name_that_is_no_code_is_ignored(value: str) -> None:
         assert await faults_of(proxy) == []
 
 
+@pytest.mark.parametrize("value", NO_CODES)
+async def test_a_name_that_is_no_code_is_counted(value: str) -> None:
+    raw = f"HTTP/1.1 200 OK\r\nx-316-code: {value}\r\nContent-Length: 0\r\n\r\n"
+    async with proxied(saying(raw.encode())) as proxy:
+        await proxy.get()
+        assert await metric_of(proxy, "sidecar_malformed_codes_total") == 1
+
+
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 599])
 async def test_a_5xx_of_the_application_is_tagged_and_untouched(status: int) -> None:
     body = b'{"error": "mine"}'

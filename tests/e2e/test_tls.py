@@ -180,10 +180,11 @@ def shake_hands(context: ssl.SSLContext, client: socket.socket) -> None:
         tls.close()
 
 
-@pytest.mark.parametrize("version", ["TLSv1_2"])
+@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
 async def test_a_server_that_wants_a_certificate_and_gets_none(
     authority: Authority, version: str
 ) -> None:
+    """In TLS 1.3 its alert comes when the client believes to be connected."""
     context = authority.server_context("127.0.0.1")
     context.maximum_version = ssl.TLSVersion[version]
     authority.demand_from(context)
