@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+import psutil
 import yaml
 
 from tests.support.proxy import ANYWHERE
@@ -33,6 +34,11 @@ class Sidecar:
         self.health = ports["health"]
         self.admin = ports["admin"]
         self.outbound = ports.get("outbound", 0)
+
+    @property
+    def resident_bytes(self) -> int:
+        """Return its memory."""
+        return int(psutil.Process(self.process.pid).memory_info().rss)
 
     async def status(self, path: str) -> int:
         """Return what the health server answers; 0 when nobody does."""
