@@ -129,6 +129,25 @@ def test_other_encodings_are_told(tmp_path: Path) -> None:
         read_file(str(path))
 
 
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"a: 1\nb: \xe9\n", "x.yaml:2:4: is not UTF-8 at byte 8"),
+        ("a: 1".encode("utf-16"), "x.yaml:1:1: is not UTF-8 at byte 0 (it is UTF-16"),
+        (b"a: \xc3\xa9\0b", "x.yaml:1:5: is not YAML: control characters are not"),
+        (b"a:\tx\n\tb: 1\n", "x.yaml:2:1: is not YAML: found a tab"),
+    ],
+)
+def test_what_cannot_be_read_is_told_with_its_place(
+    tmp_path: Path, data: bytes, words: str
+) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_bytes(data)
+    with pytest.raises(SettingsError) as caught:
+        read_file(str(path))
+    assert words in str(caught.value)
+
+
 @given(st.text(max_size=60))
 def test_any_text_is_data_or_a_settings_error(text: str) -> None:
     with contextlib.suppress(SettingsError):
