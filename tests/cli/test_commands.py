@@ -65,13 +65,6 @@ def test_an_unknown_command() -> None:
     assert "did you mean 'run'?" in done.stderr
 
 
-def test_the_demo_ends_by_itself() -> None:
-    done = sidecar("demo", "--for", "3s", "--plain")
-    assert done.returncode == 0, done.stderr
-    assert "curl -i http://127.0.0.1:15006/prices" in done.stdout
-    assert "316-ROUTE-NOT-FOUND" in done.stdout
-
-
 def test_run_says_which_port_is_taken_and_ends_on_a_signal(tmp_path: Path) -> None:
     config = tmp_path / "sidecar.yaml"
     config.write_text(
