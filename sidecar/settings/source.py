@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MAX_DEPTH = 32
 _MAX_NODES = 1_000_000  # Aliases can make a small file a huge one.
+# What constructors raise for a scalar that its tag does not fit, as in `!!int ''`.
+_UNREADABLE = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError)
 _MERGE_HINT = (
     "an alias can stand for a whole value; `defaults` is for what routes share"
 )
@@ -194,7 +196,7 @@ class _Builder:
             return node.value
         try:
             return self._loader.construct_object(node)
-        except (yaml.YAMLError, ValueError):
+        except _UNREADABLE:
             self._complain(node, path, f"{shown(node.value)} cannot be read")
             return None
 

@@ -158,6 +158,8 @@ def _address_hint(value: Any) -> str:
         return ""
     if "://" in value:
         return ": leave out the scheme and what follows the port"
+    if value.isdigit():
+        return f": its host is missing, as in 127.0.0.1:{value}"
     return ": its port is missing" if _NAME.fullmatch(value) else ""
 
 

@@ -105,13 +105,17 @@ def test_aliases_cannot_make_a_small_file_huge() -> None:
 
 
 def test_what_can_be_told_beside_other_mistakes_waits_for_them() -> None:
-    source = read_text("a: 1\na: 2\n<<: {}\n? [b]\n: 1\nc: !!int d\n", "x")
+    text = "a: 1\na: 2\n<<: {}\n? [b]\n: 1\nc: !!int d\nd: !!int\ne: !!bool maybe\n"
+    source = read_text(text + "f: !!timestamp now\n", "x")
     assert [str(problem) for problem in source.problems] == [
         "x:2:1: a: is there twice (first in line 1)",
         "x:3:1: <<: is no key of YAML 1.2 (an alias can stand for a whole value;"
         " `defaults` is for what routes share)",
         "x:4:3: has a key that is not a word",
         "x:6:4: c: 'd' cannot be read",
+        "x:7:4: d: '' cannot be read",
+        "x:8:4: e: 'maybe' cannot be read",
+        "x:9:4: f: 'now' cannot be read",
     ]
     assert source.data["a"] == 1
 
