@@ -1,8 +1,8 @@
 """What is left of a file with mistakes: so that one `check` tells of all of them.
 
-A key that does not fit has its default, a route that does not fit is left out, an
-upstream that does not fit keeps its name. What is left is only looked at for
-further mistakes, never served.
+A key that does not fit has its default, a route whose name or upstream does not fit
+is left out, an upstream that does not fit keeps its name. What is left is only looked
+at for further mistakes, never served.
 """
 
 from __future__ import annotations
@@ -33,13 +33,25 @@ def salvaged(data: dict[str, Any]) -> tuple[FileSettings, list[int]]:
     routes: dict[int, RouteSettings] = {}
     listed = data.get("routes")
     for index, given in enumerate(listed if isinstance(listed, list) else ()):
-        found = _fitting("routes", [given])
+        found = _fitting("routes", [_fitting_keys(given)])
         if found is not None:
             routes[index] = found.routes[0]
     whole = FileSettings.model_construct(
         **fitting, upstreams=named, routes=tuple(routes.values())
     )
     return whole, list(routes)
+
+
+def _fitting_keys(route: Any) -> Any:
+    """Return the keys of a route that fit, each for itself."""
+    if not isinstance(route, dict):
+        return route
+    least = {"name": "any", "upstream": "any"}
+    return {
+        key: value
+        for key, value in route.items()
+        if _fitting("routes", [{**least, key: value}]) is not None
+    }
 
 
 def _fitting(key: str, value: Any) -> FileSettings | None:

@@ -355,7 +355,7 @@ def test_one_mistake_does_not_hide_another_of_a_different_kind() -> None:
         "- {name: a, upstream: app, hots: []}\n"
         "- {name: b, upstream: ap}\n"
         "- {name: b, upstream: app, matches: [{path: {value: b}}]}\n"
-        "- {name: c, upstream: app, timeouts: {request: 1s, per_try: 2s}}\n"
+        "- {name: c, upstream: app, rety: {}, timeouts: {request: 1s, per_try: 2s}}\n"
     )
     with pytest.raises(SettingsError) as caught:
         load_text(text, "x")
@@ -366,6 +366,7 @@ def test_one_mistake_does_not_hide_another_of_a_different_kind() -> None:
         (5, "routes[1].upstream"),
         (6, "routes[2].name"),
         (6, "routes[2].matches[0].path.value"),
+        (7, "routes[3].rety"),
         (7, "routes[3].timeouts.per_try"),
     ]
 
