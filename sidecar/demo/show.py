@@ -144,16 +144,13 @@ async def _start_on(chosen: ports.Ports, wanted: dict[str, int]) -> App:
 
 
 async def _tell_on_screen(app: App, tries: list[Hint], over: asyncio.Event) -> None:
-    from rich.console import Console  # noqa: PLC0415 - only with a terminal
-    from rich.live import Live  # noqa: PLC0415
-
-    from sidecar.demo.view import picture  # noqa: PLC0415
+    from sidecar.demo.view import picture, screen  # noqa: PLC0415 - needs a terminal
 
     logging.getLogger().addHandler(logging.NullHandler())  # A line would tear it.
-    console, began_s = Console(highlight=False), app.clock.now_s()
-    with Live(console=console, screen=True, auto_refresh=False) as live:
+    began_s = app.clock.now_s()
+    with screen() as live:
         while not over.is_set():
-            size, ran_s = console.size, app.clock.now_s() - began_s
+            size, ran_s = live.console.size, app.clock.now_s() - began_s
             shown = picture(rows(app), last_faults(app, 8), tries, ran_s, size)
             live.update(shown, refresh=True)
             await _wait(over, _VIEW_S)

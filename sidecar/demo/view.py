@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
+from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
@@ -136,6 +137,11 @@ def _tries(tries: Sequence[Hint]) -> list[Text]:
         )
         for hint in tries
     ]
+
+
+def screen() -> Live:
+    """Return what puts pictures on the terminal's second screen, when told to."""
+    return Live(console=Console(highlight=False), screen=True, auto_refresh=False)
 
 
 def has_screen() -> bool:
