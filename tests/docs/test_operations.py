@@ -97,7 +97,8 @@ async def test_every_field_of_the_log_is_listed() -> None:
     assert found.keys() == {"request", "316_FAULT", "breaker"}
     for event, line in found.items():
         fields = ", ".join(f"`{name}`" for name in line if name != "event")
-        assert f"| `{event}` | {fields} |" in TEXT
+        row = f"| `{event}` | {fields} |"
+        assert row in TEXT, f"docs/operations.md lacks:\n{row}"
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
