@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> None:
 
         _say(f"sidecar {__version__}")
         return
-    if not given or given[0] in ("-h", "--help"):
+    if not given or given[0] in ("-h", "--help", "help"):
         _say(_help())
         sys.exit(0 if given else 2)
     if given[0] not in _COMMANDS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -14,11 +15,21 @@ def command(
     for_: Annotated[
         str | None, typer.Option("--for", help="End after so long, such as 10s.")
     ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            help="Port of the sidecar; else 15006, or a free one if that is taken.",
+        ),
+    ] = None,
     plain: Annotated[  # noqa: FBT002 - a flag of the command line
-        bool, typer.Option("--plain", help="Without a live view.")
+        bool, typer.Option("--plain", help="In lines, without a live view.")
     ] = False,
 ) -> None:
     """Run a shop that misbehaves on purpose, with the sidecar before it.
+
+    Ctrl-C ends it with a summary; a second one ends it at once.
 
     Example: sidecar demo --for 10s --plain
     """
@@ -29,11 +40,22 @@ def command(
         sys.exit(2)
     import uvloop  # noqa: PLC0415 - --help does not need it
 
-    from sidecar.accept.listener import ListenError  # noqa: PLC0415
-    from sidecar.demo.show import show  # noqa: PLC0415
+    from sidecar.demo.show import PortTakenError, show  # noqa: PLC0415
 
+    is_plain = plain or not _has_screen()
     try:
-        uvloop.run(show(for_s, is_plain=plain or not sys.stdout.isatty()))
-    except (ListenError, OSError) as error:
-        sys.stderr.write(f"demo: {error}\n")
+        uvloop.run(show(for_s, port, is_plain=is_plain))
+    except PortTakenError as error:
+        sys.stderr.write(f"demo: {error}; choose another --port, or leave it out\n")
         sys.exit(1)
+    except BrokenPipeError:  # Whoever read what it told has left.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _has_screen() -> bool:
+    """Tell whether there is a terminal that can show a live view."""
+    if not sys.stdout.isatty():
+        return False
+    from sidecar.demo.view import has_screen  # noqa: PLC0415 - rich is heavy
+
+    return has_screen()

@@ -50,7 +50,8 @@ def command(
         str, typer.Option("-c", "--config", help="Configuration file (YAML).")
     ],
     header: Annotated[
-        list[str] | None, typer.Option("-H", help="A header field, 'name: value'.")
+        list[str] | None,
+        typer.Option("-H", help="A header field, 'name: value'; any number."),
     ] = None,
     listener: Annotated[
         ListenerName, typer.Option(help="Where the request arrives.")
@@ -64,7 +65,7 @@ def command(
 
     Exits with 1 when no route takes it.
 
-    Example: sidecar explain -c config/demo.yaml GET http://shop/prices -H 'x-env: a'
+    Example: sidecar explain -c config/demo.yaml GET http://shop/prices
     """
     try:
         snapshot = load_file(config).snapshot
@@ -74,7 +75,8 @@ def command(
         raw = raw_request(method, url, header or [])
         head = parse_request(raw, snapshot.limits.header_count)
     except HeadError as error:
-        _fail(f"{error.status}: no proxy takes this request: {error.detail}")
+        hint = "; methods are in upper case" if method != method.upper() else ""
+        _fail(f"{error.status}: no proxy takes this request: {error.detail}{hint}")
     routes = [route for route in snapshot.routes if route.listener == listener.value]
     explanation = explain(routes, head)
     if as_json:

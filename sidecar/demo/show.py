@@ -3,162 +3,194 @@
 from __future__ import annotations
 
 import asyncio
-import random
+import logging
+import os
 import signal
 import sys
+from contextlib import asynccontextmanager
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import aiohttp
-
-from sidecar.app import App
+from sidecar.app import App, ListenError
+from sidecar.demo import ports
+from sidecar.demo.hints import Hint, hints
+from sidecar.demo.numbers import last_faults, rows, summary, totals
 from sidecar.demo.shop import start_shop
+from sidecar.demo.traffic import send_traffic
 from sidecar.settings.load import load_text
+from sidecar.settings.snapshot import Address
 
 if TYPE_CHECKING:
-    from rich.console import Group
+    from collections.abc import AsyncIterator
 
-_CALLS = (
-    ("GET", "/catalogue"),
-    ("GET", "/catalogue"),
-    ("GET", "/prices"),
-    ("GET", "/prices"),
-    ("POST", "/orders"),
-    ("GET", "/report"),
-    ("GET", "/stock"),
-    ("GET", "/legacy"),
-    ("GET", "/events"),
-    ("GET", "/nowhere"),
-)
-_EVERY_S = 0.05
+    from aiohttp import web
+
 _VIEW_S = 0.5
-_LAST_FAULTS = 6
+_TELL_S = 2.0
+_STDOUT = 1
+_LEAVE_SCREEN = b"\x1b[?1049l\x1b[?25h"  # Back from the view, with the cursor shown.
 
 
-async def show(for_s: float | None, *, is_plain: bool) -> None:
-    """Run until a signal, or for `for_s` seconds.
+class PortTakenError(Exception):
+    """The port that the user asked for cannot be had."""
+
+
+async def show(for_s: float | None, port: int | None, *, is_plain: bool) -> None:
+    """Run until a signal, or for `for_s` seconds; a second signal ends at once.
+
+    Args:
+        for_s: Seconds; None: until a signal.
+        port: Of the inbound listener; None: that of demo.yaml, or a free one.
+        is_plain: Tell in lines, without a live view.
 
     Raises:
-        ListenError: A port of the sidecar is taken.
-        OSError: The port of the shop is taken.
+        PortTakenError: `port` is taken, or may not be used.
+        BrokenPipeError: Nobody reads what is told.
     """
-    text = files("sidecar.demo").joinpath("demo.yaml").read_text(encoding="utf-8")
-    loaded = load_text(text, "demo.yaml")
-    shop = await start_shop(loaded.snapshot.upstreams["shop"].endpoints[0])
-    app = App(loaded)
+    over = _listen_for_signals(is_plain=is_plain)
+    async with _started(port) as (app, notes):
+        began_s = app.clock.now_s()
+        if for_s is not None:
+            asyncio.get_running_loop().call_later(for_s, over.set)
+        tries = hints(*(_url(app, name) for name in ("inbound", "health", "admin")))
+        _say(_welcome(notes, tries, _url(app, "admin")))
+        tell = _tell_in_lines if is_plain else _tell_on_screen
+        is_heard = True
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(send_traffic(_url(app, "inbound"), over))
+                tasks.create_task(tell(app, tries, over))
+        except* BrokenPipeError:
+            is_heard = False
+        if not is_heard:
+            raise BrokenPipeError
+        _say(summary(app, app.clock.now_s() - began_s))
+
+
+def _listen_for_signals(*, is_plain: bool) -> asyncio.Event:
+    """Return the event that the first SIGINT or SIGTERM sets."""
+    over = asyncio.Event()
+
+    def end() -> None:
+        if over.is_set():
+            if not is_plain:  # Past rich, which has sys.stdout while it shows.
+                os.write(_STDOUT, _LEAVE_SCREEN)
+            os._exit(0)  # Nothing of a demo is worth a wait.
+        over.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, end)
+    return over
+
+
+@asynccontextmanager
+async def _started(port: int | None) -> AsyncIterator[tuple[App, list[str]]]:
+    """Yield the sidecar before the shop, and notes on ports that were taken."""
+    chosen = ports.Ports()
+    shop, address = await _start_shop()
+    held = ports.hold_port(ports.NOBODY)
     try:
-        await app.start()
-        await _run(app, for_s, is_plain=is_plain)
-        _summary(app)
+        chosen.take("the shop", ports.SHOP, address.port)
+        chosen.take("what refuses", ports.NOBODY, ports.port_of(held))
+        app = await _start_app(chosen, port)
+        try:
+            yield app, chosen.notes
+        finally:
+            await app.close()
     finally:
-        await app.close()
+        held.close()
         await shop.cleanup()
 
 
-async def _run(app: App, for_s: float | None, *, is_plain: bool) -> None:
-    """Send traffic and show what comes of it, until it is time to end."""
-    over = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, over.set)
-    if for_s is not None:
-        loop.call_later(for_s, over.set)
-    _say(_hints(app))
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(_send_traffic(app, over))
-        if not is_plain:
-            tasks.create_task(_view(app, over))
-
-
-async def _send_traffic(app: App, over: asyncio.Event) -> None:
-    host, port = app.addresses["inbound"]
-    calls: set[asyncio.Task[None]] = set()
-    async with aiohttp.ClientSession(f"http://{host}:{port}") as session:
-        while not over.is_set():
-            method, path = random.choice(_CALLS)  # noqa: S311 - a demo
-            task = asyncio.create_task(_call(session, method, path))
-            calls.add(task)
-            task.add_done_callback(calls.discard)
-            await asyncio.sleep(_EVERY_S)
-        for task in calls:
-            task.cancel()
-        await asyncio.gather(*calls, return_exceptions=True)
-
-
-async def _call(session: aiohttp.ClientSession, method: str, path: str) -> None:
+async def _start_shop() -> tuple[web.AppRunner, Address]:
     try:
-        async with session.request(method, path) as response:
-            await response.read()
-    except aiohttp.ClientError:
-        return  # It shows in the proxy's own counts.
+        shop = await start_shop(Address(ports.HOST, ports.SHOP))
+    except OSError:
+        shop = await start_shop(Address(ports.HOST, 0))
+    host, port = shop.addresses[0][:2]
+    return shop, Address(host, port)
 
 
-async def _view(app: App, over: asyncio.Event) -> None:
-    from rich.live import Live  # noqa: PLC0415 - only with a terminal
+async def _start_app(chosen: ports.Ports, port: int | None) -> App:
+    """Start on the ports of demo.yaml as far as they are free, else on free ones."""
+    wanted = {
+        name: 0 if ports.reason_against(default) else default
+        for name, default in ports.OWN.items()
+    }
+    if port is not None:
+        wanted["inbound"] = port
+    try:
+        app = await _start_on(chosen, wanted)
+    except ListenError:
+        reason = "" if port is None else ports.reason_against(port)
+        if reason:
+            msg = f"inbound cannot have port {port}: {reason}"
+            raise PortTakenError(msg) from None
+        # Somebody was faster.
+        free = dict.fromkeys(wanted, 0) | ({} if port is None else {"inbound": port})
+        app = await _start_on(chosen, free)
+    for name, default in ports.OWN.items():
+        if name != "inbound" or port is None:
+            chosen.take(name, default, app.addresses[name][1])
+    return app
 
-    with Live(_picture(app), refresh_per_second=4) as live:
+
+async def _start_on(chosen: ports.Ports, wanted: dict[str, int]) -> App:
+    text = files("sidecar.demo").joinpath("demo.yaml").read_text(encoding="utf-8")
+    mine = ports.Ports({ports.OWN[name]: port for name, port in wanted.items()})
+    app = App(load_text(mine.in_text(chosen.in_text(text)), "demo.yaml"))
+    await app.start()
+    return app
+
+
+async def _tell_on_screen(app: App, tries: list[Hint], over: asyncio.Event) -> None:
+    from sidecar.demo.view import picture, screen  # noqa: PLC0415 - needs a terminal
+
+    logging.getLogger().addHandler(logging.NullHandler())  # A line would tear it.
+    began_s = app.clock.now_s()
+    with screen() as live:
         while not over.is_set():
-            await asyncio.sleep(_VIEW_S)
-            live.update(_picture(app))
+            size, ran_s = live.console.size, app.clock.now_s() - began_s
+            shown = picture(rows(app), last_faults(app, 8), tries, ran_s, size)
+            live.update(shown, refresh=True)
+            await _wait(over, _VIEW_S)
 
 
-def _picture(app: App) -> Group:
-    from rich.console import Group  # noqa: PLC0415 - only with a terminal
-    from rich.table import Table  # noqa: PLC0415
-
-    routes = Table("route", "requests", "failed", "retries", "breaker", title="Routes")
-    for row in rows(app):
-        routes.add_row(*map(str, row))
-    faults = Table("code", "route", "status", "fix", title="Last faults")
-    for record in app.recorder.feed.newest()[:_LAST_FAULTS]:
-        names = record["code"], record["route"], str(record["status"]), record["fix"]
-        faults.add_row(*names)
-    return Group(routes, faults)
-
-
-def rows(app: App) -> list[tuple[str, int, int, int, str]]:
-    """Return name, requests, failures, retries and breaker state of each route."""
-    store = app.recorder.store
-    counted: dict[str, list[int]] = {}
-    for (_, route, _, _, code), series in store.requests.items():
-        count = sum(series.durations.counts)
-        total = counted.setdefault(route, [0, 0])
-        total[0] += count
-        total[1] += count if code else 0
-    result = []
-    for state in app.runtime.routes:
-        requests, failed = counted.get(state.route.name, (0, 0))
-        breaker = state.breaker.state.value if state.breaker else "off"
-        retries = store.retries_by_route[state.route.name]
-        result.append((state.route.name, requests, failed, retries, breaker))
-    return result
+async def _tell_in_lines(app: App, _: list[Hint], over: asyncio.Event) -> None:
+    """Say how it goes, and what each code means when it is first met."""
+    known: set[tuple[str, str]] = set()
+    began_s = app.clock.now_s()
+    while not over.is_set():
+        await _wait(over, _TELL_S)
+        for met in reversed(last_faults(app, 100)):
+            code, route = met.record["code"], met.record["route"]
+            if (code, route) not in known:
+                known.add((code, route))
+                _say(f"  {code} {route or 'no route'}: {met.record['fix']}")
+        _say(totals(rows(app), app.clock.now_s() - began_s))
 
 
-def _hints(app: App) -> str:
-    host, port = app.addresses["inbound"]
-    admin = "http://{}:{}".format(*app.addresses["admin"])
-    base = f"http://{host}:{port}"
-    return (
-        "Try, in another terminal:\n"
-        f"  curl -i {base}/prices\n"
-        f"  curl -i -X POST {base}/orders\n"
-        f"  curl -i {base}/legacy\n"
-        f"  curl -i -H 'Accept: text/plain' {base}/nowhere\n"
-        f"  curl -s {admin}/faults?limit=1\n"
-        f"Admin: {admin}   End: Ctrl-C\n"
+async def _wait(over: asyncio.Event, seconds: float) -> None:
+    """Wait until `over`, but no longer than so many seconds."""
+    try:
+        async with asyncio.timeout(seconds):
+            await over.wait()
+    except TimeoutError:
+        return
+
+
+def _welcome(notes: list[str], tries: list[Hint], admin: str) -> str:
+    widest = max(len(hint.command) for hint in tries)
+    lines = [f"  {hint.command:<{widest}}  # {hint.shows}" for hint in tries]
+    notes = [f"Note: {note}." for note in notes]
+    return "\n".join(
+        [*notes, "Try, in another terminal:", *lines, f"Admin: {admin}   End: Ctrl-C\n"]
     )
 
 
-def _summary(app: App) -> None:
-    lines: list[Any] = [
-        f"{'route':<12}{'requests':>9}{'failed':>8}{'retries':>9}  breaker"
-    ]
-    for name, requests, failed, retries, breaker in rows(app):
-        lines.append(f"{name:<12}{requests:>9}{failed:>8}{retries:>9}  {breaker}")
-    lines.append("")
-    for (code, severity, _, route), count in sorted(app.recorder.store.faults.items()):
-        lines.append(f"{count:>5} x {code:<26}{severity}  {route or '(no route)'}")
-    _say("\n".join(lines))
+def _url(app: App, name: str) -> str:
+    host, port = app.addresses[name]
+    return f"http://{host}:{port}"
 
 
 def _say(text: str) -> None:

@@ -1,30 +1,28 @@
 """What no single model can see: names that do not meet, limits that do not nest.
 
-A problem makes a file unusable; a warning is allowed, but hardly meant.
+Each makes a file unusable; what is allowed, but hardly meant, is in `warn.py`.
 """
 
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from sidecar.policy.retry import Condition
 from sidecar.settings.compile import (
     effective_breaker,
     effective_retry,
     effective_timeouts,
-    is_loopback,
 )
 from sidecar.settings.filters import find_mistakes, fold
 from sidecar.settings.problem import Problem, nearest, shown
-from sidecar.settings.reach import find_unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from sidecar.settings import models
-    from sidecar.settings.snapshot import Address, Snapshot
+    from sidecar.settings.snapshot import Address, Route, Snapshot
     from sidecar.settings.source import Path_, Source
 
 # Fields that the proxy writes itself, or that mean one connection only: a change
@@ -51,14 +49,22 @@ _NOT_EDITED_IN_REQUESTS = _NOT_EDITED | {
 }
 
 
-def find_problems(settings: models.FileSettings, source: Source) -> list[Problem]:
-    """Return what makes the settings unusable, in no order."""
+def find_problems(
+    settings: models.FileSettings, numbers: Sequence[int], source: Source
+) -> list[Problem]:
+    """Return what makes the settings unusable, in no order.
+
+    Args:
+        settings: All of them, or what is left of them.
+        numbers: For each route of `settings`, its index in the file.
+        source: The file.
+    """
     problems = [
         *_listen_problems(settings, source),
         *_upstream_problems(settings, source),
     ]
     seen: dict[str, int] = {}
-    for index, route in enumerate(settings.routes):
+    for index, route in zip(numbers, settings.routes, strict=True):
         at = ("routes", index)
         if route.upstream not in settings.upstreams:
             hint = nearest(route.upstream, settings.upstreams)
@@ -74,24 +80,28 @@ def find_problems(settings: models.FileSettings, source: Source) -> list[Problem
     return problems
 
 
-def find_warnings(
-    settings: models.FileSettings, snapshot: Snapshot, source: Source
-) -> list[Problem]:
-    """Return what is allowed, but hardly meant."""
-    warnings = [
-        *_listener_warnings(settings, source),
-        *_policy_warnings(snapshot, source),
-        *_loop_warnings(settings, source),
-    ]
-    for index, cause in find_unreachable(snapshot.routes):
-        message = f"is never reached: {snapshot.routes[cause].name!r} takes it all"
-        warnings.append(source.problem(("routes", index), message))
-    used = {route.upstream for route in snapshot.routes}
-    for name in snapshot.upstreams:
-        if name not in used:
-            message = "no route leads here"
-            warnings.append(source.problem(("upstreams", name), message))
-    return sorted(warnings, key=lambda problem: (problem.line, problem.column))
+def find_table_problems(snapshot: Snapshot, source: Source) -> Iterator[Problem]:
+    """Yield what only the tables of the routes find: too many patterns for a host.
+
+    Each pattern alone was good; tables without patterns are not built for this.
+    """
+    from sidecar.route.table import RouteTable  # noqa: PLC0415 - RE2 is heavy
+
+    for listener in {route.listener for route in snapshot.routes}:
+        routes = [route for route in snapshot.routes if route.listener == listener]
+        asking = [route for route in routes if _has_pattern(route)]
+        for host in {host for route in asking for host in route.hosts or ("*",)}:
+            same = [route for route in asking if host in (route.hosts or ("*",))]
+            try:
+                RouteTable([replace(route, hosts=(host,)) for route in same])
+            except ValueError as error:
+                at = ("routes", snapshot.routes.index(same[0]))
+                message = f"{error}, together with those of other routes"
+                yield source.problem(at, message, "use prefixes, or fewer patterns")
+
+
+def _has_pattern(route: Route) -> bool:
+    return any(match.path.kind == "RegularExpression" for match in route.matches)
 
 
 def _listen_problems(
@@ -106,7 +116,7 @@ def _listen_problems(
         address = server.listen
         for other, held in taken:
             is_same_host = held.host == address.host
-            overlaps = is_same_host or any(map(_is_any_host, (held.host, address.host)))
+            overlaps = is_same_host or any(map(is_any_host, (held.host, address.host)))
             if address.port == held.port != 0 and overlaps:
                 message = f"{address} is taken by {other}, which listens on {held}"
                 at = name if (name, "listen") in source.places else other
@@ -146,12 +156,17 @@ def _nesting_problems(
         low_s, high_s = breaker.open, breaker.open_max
         pairs.append((("circuit_breaker",), "open", low_s, "open_max", high_s))
     for keys, inner, inner_s, outer, outer_s in pairs:
-        if inner_s is not None and outer_s is not None and inner_s > outer_s:
+        if inner_s is None or outer_s is None:
+            continue
+        # A try as long as the whole request would never be ended by its own limit.
+        is_useless = inner == "per_try" and inner_s == outer_s
+        if inner_s > outer_s or is_useless:
             own, shared = (*at, *keys), ("defaults", *keys)
             places = [(*own, inner), (*own, outer), (*shared, inner), (*shared, outer)]
             written = [place for place in places if place in source.places]
             message = (
-                f"{inner} ({inner_s:g} s) is over {outer} ({outer_s:g} s)"
+                f"{inner} ({inner_s:g} s) is {'not under' if is_useless else 'over'}"
+                f" {outer} ({outer_s:g} s)"
                 f" for route {route.name!r}"
             )
             yield source.problem((*written, own)[0], message)
@@ -236,57 +251,8 @@ def _change_problems(
                     yield source.problem(where, message, hint)
 
 
-def _listener_warnings(
-    settings: models.FileSettings, source: Source
-) -> Iterator[Problem]:
-    used = {route.listener for route in settings.routes}
-    for index, route in enumerate(settings.routes):
-        if route.listener == "outbound" and settings.outbound is None:
-            message = "is never reached: there is no outbound listener"
-            hint = "set outbound.listen"
-            yield source.problem(("routes", index, "listener"), message, hint)
-    if settings.outbound is not None and "outbound" not in used:
-        message = "no route takes what comes in here: all of it gets 404"
-        yield source.problem(("outbound",), message)
-    if not settings.routes:
-        message = "is empty: every request gets 404"
-        yield source.problem(("routes",), message)
-
-
-def _policy_warnings(snapshot: Snapshot, source: Source) -> Iterator[Problem]:
-    for index, route in enumerate(snapshot.routes):
-        at, retry = ("routes", index), route.retry
-        is_retried = retry.preset != "off" and Condition.PER_TRY_TIMEOUT in retry.on
-        if is_retried and route.timeouts.per_try_s is None:
-            message = "retries after a per-try timeout, but has none"
-            yield source.problem(at, message, "set timeouts.per_try")
-        is_empty = not (retry.on or retry.codes or retry.fault_codes)
-        if retry.preset == "custom" and is_empty:
-            message = "has a custom retry that lists nothing, so it never retries"
-            yield source.problem((*at, "retry"), message, "set on or codes, or use off")
-
-
-def _loop_warnings(settings: models.FileSettings, source: Source) -> Iterator[Problem]:
-    """Yield endpoints of inbound routes that are the inbound listener itself."""
-    listen = settings.inbound.listen
-    inbound = {route.upstream for route in settings.routes if _is_inbound(route)}
-    for name, upstream in settings.upstreams.items():
-        for place, endpoint in enumerate(upstream.endpoints):
-            is_here = endpoint.host == listen.host or (
-                is_loopback(endpoint.host)
-                and (_is_any_host(listen.host) or is_loopback(listen.host))
-            )
-            if name in inbound and is_here and endpoint.port == listen.port:
-                message = f"{endpoint} is this proxy's own inbound listener: a loop"
-                at = ("upstreams", name, "endpoints", place)
-                yield source.problem(at, message, "give the application's port")
-
-
-def _is_inbound(route: models.RouteSettings) -> bool:
-    return route.listener == "inbound"
-
-
-def _is_any_host(host: str) -> bool:
+def is_any_host(host: str) -> bool:
+    """Tell an address that stands for all of this machine's."""
     try:
         return ipaddress.ip_address(host).is_unspecified
     except ValueError:

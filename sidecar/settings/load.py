@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pydantic import AliasChoices, ValidationError
 
-from sidecar.settings.checks import find_problems, find_warnings
+from sidecar.settings.checks import find_problems, find_table_problems
 from sidecar.settings.compile import compile_settings
 from sidecar.settings.models import FileSettings
 from sidecar.settings.problem import Problem, SettingsError, nearest, shown
+from sidecar.settings.salvage import salvaged
 from sidecar.settings.source import Source, read_file, read_text
+from sidecar.settings.warn import find_warnings
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
 
 _LITERAL_ERRORS = frozenset(("literal_error", "enum"))
 _QUOTED = re.compile(r"'([^']*)'")
+_MAPPING_ERRORS = frozenset(("model_type", "model_attributes_type", "dict_type"))
+_LIST_ERRORS = frozenset(("tuple_type", "list_type"))
+_SHOWN_KEYS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +77,15 @@ def _load(source: Source) -> Loaded:
         settings = FileSettings.model_validate(source.data)
     except ValidationError as error:
         problems += _problems(error, source)
+        problems += find_problems(*salvaged(source.data), source)
         raise SettingsError(_in_order(problems)) from None
-    problems += find_problems(settings, source)
+    problems += find_problems(settings, range(len(settings.routes)), source)
     if problems:
         raise SettingsError(_in_order(problems))
     snapshot = compile_settings(settings, source)
+    problems += find_table_problems(snapshot, source)
+    if problems:
+        raise SettingsError(_in_order(problems))
     return Loaded(snapshot, find_warnings(settings, snapshot, source), settings)
 
 
@@ -115,6 +125,11 @@ def _problem(detail: ErrorDetails, path: Path_, source: Source) -> Problem:
     message = detail["msg"]
     if kind == "value_error":
         return source.problem(path, message.removeprefix("Value error, "))
+    if kind in _LIST_ERRORS:
+        return source.problem(path, "is not a list", _list_hint(given))
+    if kind in _MAPPING_ERRORS:
+        hint = _mapping_hint(kind, given, path)
+        return source.problem(path, "is not a mapping of keys to values", hint)
     hint = ""
     if kind in _LITERAL_ERRORS:
         hint = nearest(str(given), _QUOTED.findall(message))
@@ -124,6 +139,23 @@ def _problem(detail: ErrorDetails, path: Path_, source: Source) -> Problem:
     if not isinstance(given, dict | list | tuple):
         message = f"{shown(given)}: {message}"
     return source.problem(path, message, hint)
+
+
+def _list_hint(given: Any) -> str:
+    """Return how to write a list of what stands there alone."""
+    is_word = isinstance(given, str | int | float) and given != ""
+    return f"write [{json.dumps(given)}]" if is_word else "items begin with '- '"
+
+
+def _mapping_hint(kind: str, given: Any, path: Path_) -> str:
+    """Return what could stand there instead."""
+    if path[-1:] == ("retry",) and given == "off":
+        return "write {preset: off}"
+    if kind == "dict_type":
+        return "names of yours, each with what it stands for"
+    keys = _keys_beside((*path, ""))
+    more = ", ..." if len(keys) > _SHOWN_KEYS else ""
+    return f"its keys: {', '.join(keys[:_SHOWN_KEYS])}{more}"
 
 
 def _real_path(loc: Path_, data: Any) -> Path_:

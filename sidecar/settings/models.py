@@ -31,6 +31,7 @@ from sidecar.settings.units import (
     HostPort,
     Positive,
     PositiveDuration,
+    PositiveRatio,
     PositiveSize,
     Ratio,
     Size,
@@ -120,12 +121,12 @@ class RetrySettings(Settings):
 class BreakerSettings(Settings):
     """When a route stops sending to its upstream, and for how long."""
 
-    failure_ratio: Ratio = 0.5
+    failure_ratio: PositiveRatio = 0.5
     min_requests: Positive = 20
     window: PositiveDuration = 10.0
     consecutive_failures: Annotated[int, Field(ge=0)] = 5
     slow_call: TimeLimit | None = None
-    slow_ratio: Ratio = 0.8
+    slow_ratio: PositiveRatio = 0.8
     open: PositiveDuration = 5.0
     open_max: PositiveDuration = 60.0
     jitter: Ratio = 0.2

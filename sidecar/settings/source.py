@@ -7,6 +7,7 @@ recurses without a bound: a file of brackets would end the process.
 
 from __future__ import annotations
 
+import codecs
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MAX_DEPTH = 32
 _MAX_NODES = 1_000_000  # Aliases can make a small file a huge one.
+# What constructors raise for a scalar that its tag does not fit, as in `!!int ''`.
+_UNREADABLE = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError)
 _MERGE_HINT = (
     "an alias can stand for a whole value; `defaults` is for what routes share"
 )
@@ -85,8 +88,7 @@ def read_file(path: str) -> Source:
     except ValueError as error:
         if not isinstance(error, UnicodeDecodeError):  # A NUL in the name.
             raise SettingsError([Problem(path, 0, 0, "", str(error))]) from None
-        message = f"is not UTF-8 at byte {error.start}"
-        raise SettingsError([Problem(path, 0, 0, "", message)]) from None
+        raise SettingsError([_encoding_problem(error, path)]) from None
     return read_text(text, path)
 
 
@@ -100,7 +102,7 @@ def read_text(text: str, name: str) -> Source:
         loader = _Loader(text.removeprefix("\ufeff"))
         node = _Composer(loader, name).document()
     except yaml.YAMLError as error:
-        raise SettingsError([_syntax_problem(error, name)]) from None
+        raise SettingsError([_syntax_problem(error, text, name)]) from None
     if node is None:
         raise SettingsError([Problem(name, 0, 0, "", "is empty")])
     builder = _Builder(loader, name)
@@ -194,7 +196,7 @@ class _Builder:
             return node.value
         try:
             return self._loader.construct_object(node)
-        except (yaml.YAMLError, ValueError):
+        except _UNREADABLE:
             self._complain(node, path, f"{shown(node.value)} cannot be read")
             return None
 
@@ -224,11 +226,30 @@ class _Builder:
         self.problems.append(problem)
 
 
-def _syntax_problem(error: yaml.YAMLError, name: str) -> Problem:
+def _encoding_problem(error: UnicodeDecodeError, name: str) -> Problem:
+    """Tell where a file is not UTF-8, and what it probably is."""
+    data = bytes(error.object)
+    before = data[: error.start].decode("utf-8")
+    is_utf_16 = data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    hint = "it is UTF-16: save it as UTF-8" if is_utf_16 else ""
+    message = f"is not UTF-8 at byte {error.start}"
+    return Problem(name, *_place_after(before), "", message, hint)
+
+
+def _syntax_problem(error: yaml.YAMLError, text: str, name: str) -> Problem:
     mark = getattr(error, "problem_mark", None)
     what = getattr(error, "problem", None) or str(error).splitlines()[0]
+    if isinstance(error, yaml.reader.ReaderError):  # It counts bytes.
+        before = text.encode("utf-8", "replace")[: error.position]
+        place = _place_after(before.decode("utf-8", "ignore"))
+        return Problem(name, *place, "", f"is not YAML: {error.reason}")
     line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
     return Problem(name, line, column, "", f"is not YAML: {what}")
+
+
+def _place_after(text: str) -> tuple[int, int]:
+    """Return line and column, from 1, of what follows `text`."""
+    return text.count("\n") + 1, len(text) - text.rfind("\n")
 
 
 def _dotted(path: Path_) -> str:

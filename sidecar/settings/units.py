@@ -83,11 +83,20 @@ def parse_ratio(value: Any) -> float:
     return ratio
 
 
+def parse_positive_ratio(value: Any) -> float:
+    """Return a ratio above 0 and to 1."""
+    ratio = parse_ratio(value)
+    if not ratio:
+        msg = "must be over 0%"
+        raise ValueError(msg)
+    return ratio
+
+
 def parse_address(value: Any) -> Address:
     """Return host and port of "127.0.0.1:8080", "[::1]:8080" or "app:8080"."""
     match = _ADDRESS.fullmatch(value) if isinstance(value, str) else None
     if match is None or int(match[3]) > _MAX_PORT or not _is_host(match[1], match[2]):
-        raise _malformed(value, "address")
+        raise _malformed(value, "address", _address_hint(value))
     return Address(match[1] or match[2], int(match[3]))
 
 
@@ -141,6 +150,17 @@ def _number_hint(value: Any, unit: str) -> str:
     """Return what a bare number lacks."""
     is_whole = isinstance(value, int) and not isinstance(value, bool) and value >= 0
     return f": its unit is missing, as in {value}{unit}" if is_whole else ""
+
+
+def _address_hint(value: Any) -> str:
+    """Return what an address has too much, or lacks."""
+    if not isinstance(value, str):
+        return ""
+    if "://" in value:
+        return ": leave out the scheme and what follows the port"
+    if value.isdigit():
+        return f": its host is missing, as in 127.0.0.1:{value}"
+    return ": its port is missing" if _NAME.fullmatch(value) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +241,7 @@ PositiveSize = Annotated[
     int, BeforeValidator(parse_size), Field(ge=1), _SHOW_SIZE, _SIZE_SCHEMA
 ]
 Ratio = Annotated[float, BeforeValidator(parse_ratio), _RATIO_SCHEMA]
+PositiveRatio = Annotated[float, BeforeValidator(parse_positive_ratio), _RATIO_SCHEMA]
 HostPort = Annotated[
     Address,
     BeforeValidator(parse_address),

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from sidecar.cli import check
+from sidecar.settings.load import load_text
+from sidecar.settings.problem import Problem, SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NOBODY = 65534
 ROOT = Path(__file__).parents[2]
 
 
@@ -57,6 +70,9 @@ def test_explain_names_winner_and_losers() -> None:
     done = sidecar("explain", "-c", "config/demo.yaml", "GET", "http://shop/prices")
     assert done.stdout.startswith("route     prices")
     assert done.stdout.count("\nnot ") == 2
+    done = sidecar("explain", "-c", "config/demo.yaml", "get", "/prices")
+    assert done.returncode == 1
+    assert "methods are in upper case" in done.stderr
 
 
 def test_an_unknown_command() -> None:
@@ -65,11 +81,173 @@ def test_an_unknown_command() -> None:
     assert "did you mean 'run'?" in done.stderr
 
 
-def test_the_demo_ends_by_itself() -> None:
-    done = sidecar("demo", "--for", "3s", "--plain")
-    assert done.returncode == 0, done.stderr
-    assert "curl -i http://127.0.0.1:15006/prices" in done.stdout
-    assert "316-ROUTE-NOT-FOUND" in done.stdout
+@pytest.mark.parametrize("both", [[], ["-c", "x.yaml", "--upstream", "a:1"]])
+def test_run_asks_for_a_file_or_an_upstream_and_not_for_both(both: list[str]) -> None:
+    done = sidecar("run", *both)
+    assert done.returncode == 2
+    assert done.stderr == "give either -c FILE or --upstream HOST:PORT\n"
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("http://127.0.0.1:8080", "leave out the scheme"),
+        ("8080", "its host is missing, as in 127.0.0.1:8080"),
+        ("localhost", "its port is missing"),
+    ],
+)
+def test_an_upstream_that_is_no_address_is_told_what_it_lacks(
+    address: str, words: str
+) -> None:
+    done = sidecar("run", "--upstream", address)
+    assert done.returncode == 1
+    assert words in done.stderr
+
+
+# Whatever a person may give to `check` by mistake.
+FILES: dict[str, bytes | None] = {
+    "missing": None,
+    "empty": b"",
+    "comment": b"# nothing\n",
+    "list": b"- a\n",
+    "word": b"hello\n",
+    "tabs": b"a:\n\tb: 1\n",
+    "nul": b"service: a\0b\n",
+    "binary": bytes(range(256)),
+    "utf-16": "service: a\n".encode("utf-16"),
+    "latin-1": "service: é\n".encode("latin-1"),
+    "merge": b"a: &a {}\nb: {<<: *a}\n",
+    "ring": b"a: &a [*a]\n",
+    "twice": b"routes: []\nroutes: []\nupstreams: {}\n",
+    "deep": b"[" * 10_000,
+    "deep-mapping": b"{a: " * 10_000,
+    "tag": b"service: !!python/object/apply:os.getcwd []\n",
+    "documents": b"a: 1\n---\nb: 2\n",
+    "unquoted": b"upstreams: {a: {endpoints: [::1:80]}}\nroutes: []\n",
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_check_tells_what_is_wrong_with_a_file_and_never_fails_itself(
+    name: str, tmp_path: Path
+) -> None:
+    path, data = tmp_path / f"{name}.yaml", FILES[name]
+    if data is not None:
+        path.write_bytes(data)
+    with pytest.raises(SystemExit) as ended:
+        check.command(str(path))
+    assert ended.value.code == 1
+
+
+def test_a_folder_and_a_file_that_may_not_be_read_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "secret.yaml"
+    path.touch(mode=0)
+    for place, reason in ((tmp_path, "Is a directory"), (path, "Permission denied")):
+        with pytest.raises(SystemExit) as ended, without_root(place is path):
+            check.command(str(place))
+        assert ended.value.code == 1
+        assert f"{place}: cannot be read: {reason}\n" in capsys.readouterr().err
+
+
+@contextmanager
+def without_root(is_wanted: bool) -> Iterator[None]:  # noqa: FBT001 - one use
+    """Be nobody for a while: root may read everything."""
+    mine = os.geteuid()
+    if mine == 0 and is_wanted:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        if os.geteuid() != mine:
+            os.seteuid(mine)
+
+
+@pytest.mark.parametrize("lines", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_line_ends_and_a_byte_order_mark_do_not_matter(
+    lines: str, mark: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "x.yaml"
+    text = (ROOT / "config/examples/minimal.yaml").read_text(encoding="utf-8")
+    path.write_bytes((mark + text.replace("\n", lines)).encode())
+    check.command(str(path))
+    assert "good: 1 route" in capsys.readouterr().out
+
+
+# Pieces of real files, in any order: nearly right, which is where checks are weak.
+_PIECES = [
+    "upstreams:",
+    "routes:",
+    "app:",
+    "endpoints:",
+    "-",
+    "{}",
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    ":",
+    "name:_r",
+    "upstream:_app",
+    "127.0.0.1:80",
+    "'",
+    '"',
+    "|",
+    ">",
+    "&a_",
+    "*a",
+    "<<:_",
+    "!!int_",
+    "!!bool_",
+    "?_",
+    "~",
+    "off",
+    "2s",
+    "50%",
+    "timeouts:",
+    "retry:",
+    "matches:",
+    "path:",
+    "hosts:",
+    "value:_/(",
+    "type:_RegularExpression",
+    "defaults:",
+    "circuit_breaker:",
+    "1e999",
+    "-1",
+    "é",
+    "\ufeff",
+    "#_",
+    "---",
+]
+_PIECE = st.sampled_from(
+    [
+        *(piece.replace("_", " ") for piece in _PIECES),
+        " ",
+        "  ",
+        "\n",
+        "\n  ",
+        "\t",
+        "\0",
+    ]
+)
+
+
+@given(st.lists(_PIECE, max_size=30).map("".join))
+@settings(max_examples=200)
+def test_any_text_is_good_or_told_with_a_place(text: str) -> None:
+    assert all(str(one).startswith("x.yaml:") for one in problems_of(text))
+
+
+def problems_of(text: str) -> list[Problem]:
+    try:
+        load_text(text, "x.yaml")
+    except SettingsError as error:
+        return error.problems
+    return []
 
 
 def test_run_says_which_port_is_taken_and_ends_on_a_signal(tmp_path: Path) -> None:

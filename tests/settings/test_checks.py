@@ -10,6 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.route import paths
 from sidecar.settings.load import from_upstream, load_text
 from sidecar.settings.problem import SettingsError
 
@@ -225,6 +226,29 @@ APP = {"endpoints": ["127.0.0.1:8080"]}
             "defaults.timeouts.per_try",
             "is over request (1 s) for route 'all'",
         ),
+        (
+            {"timeouts": {"request": "1s", "per_try": "1s"}},
+            "routes[0].timeouts.per_try",
+            "per_try (1 s) is not under request (1 s)",
+        ),
+        (
+            {"circuit_breaker": {"failure_ratio": 0}},
+            "routes[0].circuit_breaker.failure_ratio",
+            "must be over 0%",
+        ),
+        ({"retry": "off"}, "routes[0].retry", "write {preset: off}"),
+        ({"timeouts": "3s"}, "routes[0].timeouts", "its keys: request, per_try"),
+        ({"hosts": "a.test"}, "routes[0].hosts", 'is not a list write ["a.test"]'),
+        (
+            {"top": {"upstreams": {"app": {"endpoints": ["http://a.test:80"]}}}},
+            "upstreams.app.endpoints[0]",
+            "leave out the scheme",
+        ),
+        (
+            {"top": {"upstreams": {"app": {"endpoints": ["a.test"]}}}},
+            "upstreams.app.endpoints[0]",
+            "its port is missing",
+        ),
     ],
 )
 def test_what_cannot_work_is_refused_in_its_place(
@@ -265,6 +289,31 @@ def test_what_cannot_work_is_refused_in_its_place(
             "upstreams.app.endpoints[0]",
             "a loop",
         ),
+        (
+            {"top": {"upstreams": {"app": {"endpoints": ["a.test:80"] * 2}}}},
+            "upstreams.app.endpoints[1]",
+            "a.test:80 is there twice",
+        ),
+        (
+            {"top": {"admin": {"listen": "0.0.0.0:15000"}}},
+            "admin.listen",
+            "use 127.0.0.1:15000",
+        ),
+        (
+            {"top": {"drain": {"lead": "27s"}}},
+            "drain",
+            "leaves requests no time to end",
+        ),
+        (
+            {"retry": {"preset": "off", "codes": [503]}},
+            "routes[0].retry",
+            "never retries",
+        ),
+        (
+            {"timeouts": {"request": "1s"}, "circuit_breaker": {"slow_call": "2s"}},
+            "routes[0].circuit_breaker",
+            "slow_call is not under timeouts.request",
+        ),
     ],
 )
 def test_what_is_hardly_meant_is_a_warning(
@@ -295,6 +344,44 @@ def test_every_mistake_is_told_in_the_order_of_the_file() -> None:
     with pytest.raises(SettingsError) as caught:
         load_text(text, "x")
     assert [one.line for one in caught.value.problems] == [1, 2, 3, 4, 5]
+
+
+def test_one_mistake_does_not_hide_another_of_a_different_kind() -> None:
+    """What no single model can see is told of the parts that do fit."""
+    text = (
+        "servce: a\n"
+        "upstreams: {app: {endpoints: [x]}}\n"
+        "routes:\n"
+        "- {name: a, upstream: app, hots: []}\n"
+        "- {name: b, upstream: ap}\n"
+        "- {name: b, upstream: app, matches: [{path: {value: b}}]}\n"
+        "- {name: c, upstream: app, rety: {}, timeouts: {request: 1s, per_try: 2s}}\n"
+    )
+    with pytest.raises(SettingsError) as caught:
+        load_text(text, "x")
+    assert [(one.line, one.path) for one in caught.value.problems] == [
+        (1, "servce"),
+        (2, "upstreams.app.endpoints[0]"),
+        (4, "routes[0].hots"),
+        (5, "routes[1].upstream"),
+        (6, "routes[2].name"),
+        (6, "routes[2].matches[0].path.value"),
+        (7, "routes[3].rety"),
+        (7, "routes[3].timeouts.per_try"),
+    ]
+
+
+def test_patterns_that_are_too_many_together_are_told_at_their_route(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each is good alone; what they need together is over what a set may take."""
+    monkeypatch.setattr(paths, "_SET_BYTES", 4096)
+    monkeypatch.setattr(paths, "_SET_MAX_BYTES", 4096)
+    pattern = {"type": "RegularExpression", "value": "/[a-z]{50}/[0-9]{50}"}
+    assert problems(**matching(pattern)) == [
+        "routes[0]: 1 path patterns need more than 0 MiB, together with those of other"
+        " routes use prefixes, or fewer patterns"
+    ]
 
 
 def test_without_a_file_the_command_line_is_to_blame() -> None:

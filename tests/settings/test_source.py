@@ -105,13 +105,17 @@ def test_aliases_cannot_make_a_small_file_huge() -> None:
 
 
 def test_what_can_be_told_beside_other_mistakes_waits_for_them() -> None:
-    source = read_text("a: 1\na: 2\n<<: {}\n? [b]\n: 1\nc: !!int d\n", "x")
+    text = "a: 1\na: 2\n<<: {}\n? [b]\n: 1\nc: !!int d\nd: !!int\ne: !!bool maybe\n"
+    source = read_text(text + "f: !!timestamp now\n", "x")
     assert [str(problem) for problem in source.problems] == [
         "x:2:1: a: is there twice (first in line 1)",
         "x:3:1: <<: is no key of YAML 1.2 (an alias can stand for a whole value;"
         " `defaults` is for what routes share)",
         "x:4:3: has a key that is not a word",
         "x:6:4: c: 'd' cannot be read",
+        "x:7:4: d: '' cannot be read",
+        "x:8:4: e: 'maybe' cannot be read",
+        "x:9:4: f: 'now' cannot be read",
     ]
     assert source.data["a"] == 1
 
@@ -127,6 +131,25 @@ def test_other_encodings_are_told(tmp_path: Path) -> None:
     path.write_bytes("a: é".encode("latin-1"))
     with pytest.raises(SettingsError, match="is not UTF-8 at byte 3"):
         read_file(str(path))
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"a: 1\nb: \xe9\n", "x.yaml:2:4: is not UTF-8 at byte 8"),
+        ("a: 1".encode("utf-16"), "x.yaml:1:1: is not UTF-8 at byte 0 (it is UTF-16"),
+        (b"a: \xc3\xa9\0b", "x.yaml:1:5: is not YAML: control characters are not"),
+        (b"a:\tx\n\tb: 1\n", "x.yaml:2:1: is not YAML: found a tab"),
+    ],
+)
+def test_what_cannot_be_read_is_told_with_its_place(
+    tmp_path: Path, data: bytes, words: str
+) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_bytes(data)
+    with pytest.raises(SettingsError) as caught:
+        read_file(str(path))
+    assert words in str(caught.value)
 
 
 @given(st.text(max_size=60))
