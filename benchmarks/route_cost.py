@@ -10,13 +10,17 @@ import timeit
 from dataclasses import replace
 from statistics import median
 from string import Template
+from typing import TYPE_CHECKING
 
 from benchmarks.processes import ROOT
 from benchmarks.report import Figure
-from sidecar.model import RequestHead
 from sidecar.route.table import RouteTable
 from sidecar.settings.load import load_text
 from sidecar.settings.snapshot import Match, PathMatch, Route
+from sidecar.wire.head import parse_request
+
+if TYPE_CHECKING:
+    from sidecar.model import RequestHead
 
 GROWTH_LIMIT = 1.2
 
@@ -75,17 +79,4 @@ def _bench_route() -> Route:
 
 def _head(n: int) -> RequestHead:
     path = b"/service-%d/orders/17" % n
-    return RequestHead(
-        method="GET",
-        target=path,
-        path=path,
-        query=None,
-        minor=1,
-        authority=b"bench.local",
-        host=b"bench.local",
-        fields=[(b"Host", b"bench.local")],
-        named={b"host": b"bench.local"},
-        body_bytes=0,
-        keep_alive=True,
-        upgrade=None,
-    )
+    return parse_request(b"GET %b HTTP/1.1\r\nHost: bench.local\r\n\r\n" % path)

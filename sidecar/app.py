@@ -138,11 +138,13 @@ class App:
     async def _cut(self) -> None:
         """End every connection, and let the requests on them be recorded."""
         for acceptor in self.acceptors:
-            await acceptor.close()
+            acceptor.cut()
         for _ in range(_TURNS):
             await asyncio.sleep(0)
             if not any(state.in_flight for state in self.runtime.routes):
-                return
+                break
+        for acceptor in self.acceptors:
+            await acceptor.close()
 
     def _sweep(self) -> None:
         """Close what has been idle for long; when memory is short, all that is."""

@@ -1,9 +1,9 @@
 """How the traffic of a sidecar ends, in the order in which a pod does.
 
     inbound    lead    still accepting, while others take this pod off their lists
-               then    no new connection; each response says `Connection: close`,
-                       and what comes all the same gets 316-DRAINING
-               until   nothing is under way, or grace is nearly over
+               then    each response says `Connection: close`, and what comes all
+                       the same gets 316-DRAINING
+               until   nothing is under way but tunnels, or grace is nearly over
     outbound   open     all the while, and until the application is gone: its last
                        requests go out, too
 
@@ -62,7 +62,7 @@ class Drain:
         """Take nothing new, and wait for what is under way."""
         for acceptor in acceptors:
             acceptor.drain()
-        while any(acceptor.connections for acceptor in acceptors):
+        while any(acceptor.is_busy for acceptor in acceptors):
             if self._left_s() <= 0:
                 _log.warning("out of grace: cutting what is still under way")
                 return

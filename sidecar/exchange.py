@@ -22,7 +22,11 @@ from sidecar.accept.request_body import RequestBody
 from sidecar.attempt import Try
 from sidecar.checkout import Checkout
 from sidecar.faults.catalogue import FaultCode, ProxyFault
-from sidecar.faults.classify import classify_timeout, classify_unexpected
+from sidecar.faults.classify import (
+    BUSINESS_ERROR,
+    classify_timeout,
+    classify_unexpected,
+)
 from sidecar.faults.render import ReplyRequest, render, tag_fields
 from sidecar.model import (
     NO_BODY,
@@ -34,7 +38,7 @@ from sidecar.model import (
     TimeoutKind,
 )
 from sidecar.policy.deadline import parse_deadline_ms, parse_grpc_timeout
-from sidecar.policy.retry import IDEMPOTENT, Retry
+from sidecar.policy.retry import IDEMPOTENT, Retry, StopReason
 from sidecar.settings.snapshot import FieldEdits
 from sidecar.upstream.pool import Connect
 from sidecar.wire import trace_context
@@ -52,8 +56,8 @@ _log = logging.getLogger(__name__)
 
 _SWITCHING = 101
 _FIRST_FAILURE = 400  # Below it there is nothing to decide.
-_BUSINESS_ERROR = 316  # By private convention (faults.md).
 _CLIENT_GONE = 499
+_GOING_AWAY = b"\x88\x02\x03\xe9"  # A WebSocket's close frame, 1001 (RFC 6455, 7.4.1).
 _NO_EDITS = FieldEdits()
 _ANY_AGE_S = float("inf")
 
@@ -68,6 +72,7 @@ class Exchange:
         "_found",
         "_has_slot",
         "_is_rested",
+        "_last_fault",
         "_meeting",
         "_needs_fresh",
         "_request_id",
@@ -112,6 +117,7 @@ class Exchange:
         self._common = b""  # Of the heads of all attempts.
         self._try: Try | None = None
         self._answered: Try | None = None  # The last attempt that brought an answer.
+        self._last_fault: ProxyFault | None = None
         self._needs_fresh = False
         self._tunnel: UpstreamConnection | None = None
         self._status = 0
@@ -152,41 +158,20 @@ class Exchange:
         self._admit(found, route)
         while True:
             attempt = self._new_try(route)
-            fault = None
+            fault: ProxyFault | None = None
             try:
-                granted = self._begin(attempt)
-                if attempt.connection is None:
-                    way = Checkout(attempt, self.runtime.clock, self._meeting)
-                    await way.finish(granted, self._max_idle_s(attempt))
-                self._send(attempt)
-                while attempt.head is None:
-                    await self._meeting.wait()
-                if self._is_final(attempt):
-                    await self._respond(attempt, [])
-                    return
+                await self._make(attempt)
             except ProxyFault as error:
-                if self.writer.has_begun:
-                    raise
                 fault = error
                 attempt.fault = attempt.fault or error
+            if fault is None and self._is_final(attempt):
+                await self._respond(attempt, [])
+                return
             decision = retrying.ask(self, attempt, fault)
             if not isinstance(decision, Retry):
-                self._retry_skipped = decision.value
-                answered = self._answered if attempt.head is None else attempt
-                if answered is None or self.client.is_gone:
-                    assert fault is not None  # noqa: S101 - for the type checker
-                    raise telling.of_all_tries(fault, attempt.n, decision.value)
-                await self._respond(answered, self._tags(answered, attempt.n))
+                await self._give_up(attempt, fault, decision)
                 return
-            self._needs_fresh = decision.needs_fresh_connection
-            if attempt.is_ended:
-                self._answered = attempt  # Real, if nothing better comes.
-            self._end_try(attempt)
-            self.limits.on_attempt_over()
-            self.runtime.recorder.retried(
-                route.route.name, route.route.upstream, _reason(attempt)
-            )
-            await self._rest(decision.delay_s)
+            await self._go_again(attempt, fault, decision)
 
     def _match(self) -> tuple[Found, RouteState]:
         """Find the route."""
@@ -213,6 +198,9 @@ class Exchange:
             self.writer.keep_alive = False
             msg = "this proxy is going away"
             raise ProxyFault(FaultCode.DRAINING, msg)
+        if self.runtime.recorder.is_memory_short:
+            msg = "resident memory is over 80 % of its limit"
+            raise ProxyFault(FaultCode.MEM_PRESSURE, msg, retry_after_s=1.0)
         named = head.named
         if b"x-316-deadline-ms" in named or b"grpc-timeout" in named:
             self._heed_deadline()
@@ -273,8 +261,12 @@ class Exchange:
         attempt.is_reused = True
         return None
 
-    def _send(self, attempt: Try) -> None:
-        """Send the head, and what is here of the body."""
+    async def _make(self, attempt: Try) -> None:
+        """Make one attempt, up to the head of its response."""
+        granted = self._begin(attempt)
+        if attempt.connection is None:
+            way = Checkout(attempt, self.runtime.clock, self._meeting)
+            await way.finish(granted, self._max_idle_s(attempt))
         raw = forwarding.head_of_attempt(
             self._common,
             self._request_id,
@@ -283,6 +275,15 @@ class Exchange:
             self.limits.request_due_s - attempt.start_s,
         )
         attempt.send(self.head.method, raw)
+        while attempt.head is None:
+            await self._meeting.wait()
+        if attempt.status == _SWITCHING and self.head.upgrade is None:
+            raise ProxyFault(
+                FaultCode.PROTO_UPSTREAM,
+                "101 to a request without Upgrade",
+                phase=Phase.HEADERS,
+                processed=Processed.YES,
+            )
 
     def _pick(self, upstream: UpstreamState) -> Endpoint:
         """Choose an endpoint, one that was not tried if there is such."""
@@ -296,19 +297,50 @@ class Exchange:
         return endpoints[upstream.balancer.pick(len(endpoints), skip)]
 
     def _is_final(self, attempt: Try) -> bool:
-        """Tell at once, for nearly all responses, that there is nothing to retry."""
+        """Tell at once, for nearly all responses, that there is nothing to decide."""
         head = attempt.head
-        assert head is not None  # noqa: S101 - for the type checker
-        if head.status < _FIRST_FAILURE and head.status != _BUSINESS_ERROR:
-            if head.status == _SWITCHING and self.head.upgrade is None:
-                raise ProxyFault(
-                    FaultCode.PROTO_UPSTREAM,
-                    "101 to a request without Upgrade",
-                    phase=Phase.HEADERS,
-                    processed=Processed.YES,
-                )
-            return b"x-316-code" not in head.named
-        return False
+        return (
+            head is not None
+            and head.status < _FIRST_FAILURE
+            and head.status != BUSINESS_ERROR
+            and b"x-316-code" not in head.named
+        )
+
+    async def _go_again(
+        self, attempt: Try, fault: ProxyFault | None, decision: Retry
+    ) -> None:
+        """End an attempt that is to be made again, and wait as long as was decided."""
+        names = attempt.route.route
+        reason = str(attempt.status) if fault is None else fault.spec.code
+        if attempt.is_ended:
+            self._answered = attempt  # Real, if nothing better comes.
+        self._last_fault = fault
+        self._needs_fresh = decision.needs_fresh_connection
+        self._end_try(attempt)
+        self.limits.on_attempt_over()
+        self.runtime.recorder.retried(names.name, names.upstream, reason)
+        await self._rest(decision.delay_s)
+
+    async def _give_up(
+        self, attempt: Try, fault: ProxyFault | None, reason: StopReason
+    ) -> None:
+        """Tell the client what all the attempts came to.
+
+        Raises:
+            ProxyFault: It is no answer of the application.
+        """
+        if (
+            fault is not None
+            and fault.code is FaultCode.CIRCUIT_OPEN
+            and self._last_fault is not None
+        ):  # The tries before opened it, and their cause is what is to be told.
+            fault, reason = self._last_fault, StopReason.CIRCUIT_OPEN
+        self._retry_skipped = reason.value
+        answered = attempt if fault is None else self._answered
+        if answered is None or self.client.is_gone:
+            assert fault is not None  # noqa: S101 - for the type checker
+            raise telling.of_all_tries(fault, attempt.n, reason.value)
+        await self._respond(answered, self._tags(answered, attempt.n))
 
     async def _rest(self, delay_s: float) -> None:
         """Wait before the next attempt; whoever leaves ends the wait."""
@@ -450,7 +482,7 @@ class Exchange:
 
     def _outcome(self) -> Outcome:
         head, client, found = self.head, self.client, self._found
-        now_s = self.runtime.clock.now_s()
+        recorder, now_s = self.runtime.recorder, self.runtime.clock.now_s()
         return Outcome(
             client.listener,
             "" if found is None else found.route.name,
@@ -472,6 +504,7 @@ class Exchange:
             self._trace,
             self._request_id.decode("latin-1"),
             self._tunnel is not None,
+            recorder.headers_of(head.named) if recorder.fault_headers else (),
         )
 
     def _max_idle_s(self, attempt: Try) -> float:
@@ -515,6 +548,20 @@ class Exchange:
             is_under_way = self._try is not None and not self.writer.has_begun
             self.limits.on_uploaded(is_attempt_under_way=is_under_way)
         return body.rest
+
+    def cut(self) -> None:
+        """The proxy ends: answer what can be answered still."""
+        if self._tunnel is not None and self.head.upgrade == b"websocket":
+            self.writer.write(_GOING_AWAY)
+        phase = Phase.REQUEST if self._try is None else self._try.phase
+        self._meeting.interrupt(
+            ProxyFault(
+                FaultCode.DRAINING,
+                "cut: the time to drain is over",
+                phase=phase,
+                processed=Processed.UNKNOWN,
+            )
+        )
 
     def on_client_end(self) -> None:
         """The client sends no more."""
@@ -572,8 +619,3 @@ class Exchange:
                 self.limits.unlimit_idle()
             else:
                 self.limits.on_upload()
-
-
-def _reason(attempt: Try) -> str:
-    """Return why another attempt is made, as a label."""
-    return str(attempt.status) if attempt.fault is None else attempt.fault.spec.code

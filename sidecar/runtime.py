@@ -13,6 +13,7 @@ from sidecar.policy.breaker import CircuitBreaker
 from sidecar.policy.budget import RetryBudget
 from sidecar.policy.deadline import ConnectTimes
 from sidecar.policy.limiter import InFlightLimit
+from sidecar.record.fault_feed import fault_id
 from sidecar.route.table import RouteTable
 from sidecar.upstream.connector import Connector
 from sidecar.upstream.pool import Pool, PoolLimits
@@ -127,8 +128,7 @@ class Runtime:
 
     def new_fault_id(self) -> str:
         """Return an id that sorts by time and is unlikely to come twice."""
-        now_ms = self.clock.wall_ns() // 1_000_000
-        return f"{now_ms:012x}{self.rng.getrandbits(32):08x}"
+        return fault_id(self.clock.wall_ns(), self.rng.getrandbits(32))
 
     def sweep(self) -> None:
         """Close connections that have been idle for too long."""

@@ -25,6 +25,7 @@ _EXHAUSTING = frozenset((StopReason.EXHAUSTED.value, StopReason.LOWER_HOP.value)
 _CODES = {
     StopReason.EXHAUSTED.value: FaultCode.RETRY_EXHAUSTED,
     StopReason.BUDGET.value: FaultCode.RETRY_BUDGET,
+    StopReason.CIRCUIT_OPEN.value: FaultCode.RETRY_EXHAUSTED,
 }
 
 

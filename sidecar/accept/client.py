@@ -59,6 +59,7 @@ class ClientConnection(asyncio.Protocol):
         "_exchange",
         "_is_full",
         "_is_late",
+        "_is_leaving",
         "_is_reading_paused",
         "_served",
         "alarm",
@@ -84,6 +85,7 @@ class ClientConnection(asyncio.Protocol):
         self._buffer = b""
         self._exchange: Exchange | None = None
         self._is_late = False
+        self._is_leaving = False  # It ends with the request under way.
         self._is_full = False  # It does not read what is there for it.
         self._is_reading_paused = False
         self._served = 0
@@ -106,36 +108,33 @@ class ClientConnection(asyncio.Protocol):
     async def _serve(self) -> None:
         """Serve until either side has had enough; raises nothing."""
         runtime = self._acceptor.runtime
-        most = runtime.snapshot.limits.requests_per_connection
         try:
-            while True:
-                head = await self._next_head(runtime)
-                if head is None:
-                    break
+            while (head := await self._next_head(runtime)) is not None:
                 exchange = self._exchange = Exchange(runtime, self, head)
                 if self._buffer:
                     data, self._buffer = self._buffer, b""
                     self._buffer = exchange.on_client_data(data)
                 may_follow = await exchange.run()
-                self._exchange = None
-                self._served += 1
-                if self._is_reading_paused:
-                    self.resume_reading()
-                if self.is_gone:
-                    break
-                if not may_follow:
-                    if head.body_bytes:
+                if not self._goes_on(may_follow):
+                    if head.body_bytes and not may_follow:
                         await self._linger()
-                    break
-                if self._served == most:
                     break
                 if self._buffer or self._is_full:
                     await self._give_way()
-        except Exception:  # the net below which a task would have been
+        except Exception:  # noqa: BLE001 - below it a task would have been
             _log.exception("a client connection failed")
             self.transport.abort()
         finally:
             self._close()
+
+    def _goes_on(self, may_follow: bool) -> bool:  # noqa: FBT001 - one answer
+        """An exchange is over: tell whether another one may follow."""
+        self._exchange = None
+        self._served += 1
+        if self._is_reading_paused:
+            self.resume_reading()
+        most = self._acceptor.runtime.snapshot.limits.requests_per_connection
+        return may_follow and not self.is_gone and self._served != most
 
     async def _give_way(self) -> None:
         """Between requests that came together: let others go first.
@@ -183,7 +182,7 @@ class ClientConnection(asyncio.Protocol):
                     return head
                 if self.is_gone or self.has_ended:
                     return None
-                if not self._buffer and self._acceptor.is_draining:
+                if self._is_leaving and not self._buffer:
                     return None
                 if self._buffer and was_empty:
                     was_empty, began_s = False, clock.now_s()
@@ -223,7 +222,7 @@ class ClientConnection(asyncio.Protocol):
 
     async def _linger(self) -> None:
         """Read and drop for a while, so that the answer is not lost to a reset."""
-        if self.has_ended or self.is_gone:
+        if self.has_ended or self.is_gone or self._is_leaving:
             return
         self._buffer = b""
         self._discarded_bytes = 0
@@ -235,14 +234,26 @@ class ClientConnection(asyncio.Protocol):
         while not (self.has_ended or self.is_gone or self._is_late):
             await self.meeting.wait()
 
+    @property
+    def is_busy(self) -> bool:
+        """Tell whether a request is under way, or has begun to come."""
+        if self._exchange is None:
+            return bool(self._buffer)
+        return not self._exchange.is_tunnel
+
     def drain(self) -> None:
         """Close it if it is idle; else it ends with its request."""
+        self._is_leaving = True
         if self._exchange is None and not self._buffer:
             self.meeting.deliver()
 
-    def abort(self) -> None:
-        """End it now."""
-        self.transport.abort()
+    def cut(self) -> None:
+        """End it now, but answer what is under way."""
+        self._is_leaving = True
+        if self._exchange is not None:
+            self._exchange.cut()
+        else:
+            self.transport.abort()
 
     # What the exchange does.
 

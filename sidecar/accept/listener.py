@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 from typing import TYPE_CHECKING
 
 from sidecar.accept.client import ClientConnection
@@ -38,7 +39,6 @@ class Acceptor:
     def __init__(self, name: str, runtime: Runtime) -> None:
         self.name = name
         self.runtime = runtime
-        self.is_draining = False
         self.connections: set[ClientConnection] = set()
         self._per_peer: dict[str, int] = {}
         self._trust: dict[str, bool] = {}
@@ -55,7 +55,7 @@ class Acceptor:
                 lambda: ClientConnection(self), host, port, backlog=_BACKLOG
             )
         except OSError as error:
-            reason = error.strerror or str(error)
+            reason = os.strerror(error.errno) if error.errno else str(error)
             raise ListenError(self.name, f"{host}:{port}", reason) from None
         address = self._server.sockets[0].getsockname()
         return str(address[0]), int(address[1])
@@ -95,19 +95,32 @@ class Acceptor:
             known = self._trust[peer] = self._is_in_trusted_network(peer)
         return known
 
+    @property
+    def is_busy(self) -> bool:
+        """Tell whether a request is under way on any connection; tunnels aside."""
+        return any(client.is_busy for client in self.connections)
+
     def drain(self) -> None:
-        """Take no new connection; let idle ones go now, the others when done."""
-        self.is_draining = True
-        if self._server is not None:
-            self._server.close()
+        """Let idle connections go now, the others with their requests.
+
+        It listens on: who has not heard yet gets an answer that proves that
+        nothing was done, and may go elsewhere at once.
+        """
         for client in list(self.connections):
             client.drain()
 
-    async def close(self) -> None:
-        """End every connection now."""
-        self.drain()
+    def cut(self) -> None:
+        """Take nothing new; end every connection, but answer what is under way."""
+        if self._server is not None:
+            self._server.close()
         for client in list(self.connections):
-            client.abort()
+            client.cut()
+
+    async def close(self) -> None:
+        """End what is left without a word."""
+        self.cut()
+        for client in list(self.connections):
+            client.transport.abort()
         if self._server is not None:
             await self._server.wait_closed()
 

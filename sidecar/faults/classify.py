@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sidecar.wire.head import HeadError
 
 _TOO_LARGE = 431
-_BUSINESS_ERROR = 316  # A private convention: the application failed by rule.
+BUSINESS_ERROR = 316  # A private convention: the application failed by rule.
 _SERVER_ERRORS = range(500, 600)
 
 _UNROUTABLE = frozenset((errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL))
@@ -132,7 +132,7 @@ def classify_answer(status: int, code_field: bytes | None) -> FaultSpec | None:
         spec = application_spec(code_field.decode("latin-1"))
         if spec is not None:
             return spec
-    if status == _BUSINESS_ERROR:
+    if status == BUSINESS_ERROR:
         return application_spec("316-OP-BUSINESS")
     return FaultCode.UPSTREAM_5XX.spec if status in _SERVER_ERRORS else None
 

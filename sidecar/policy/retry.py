@@ -157,6 +157,7 @@ class StopReason(Enum):
     LOWER_HOP = "lower_hop"
     RETRY_AFTER_TOO_LONG = "retry_after_too_long"
     BUDGET = "budget"
+    CIRCUIT_OPEN = "circuit_open"  # By the tries before.
 
 
 @hot_value

@@ -12,6 +12,7 @@ the next request on it: so every method tells last, and looks at nothing after.
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING, Protocol
 
 from sidecar.model import UNTIL_CLOSE
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _SWITCHING = 101
 _FIRST_FINAL = 200
 _NO_TRAILERS: Fields = []
+_LAST_WORDS_BYTES = 64 * 1024
 
 
 class ResponseSink(Protocol):
@@ -73,6 +75,7 @@ class UpstreamConnection(asyncio.Protocol):
     __slots__ = (
         "_buffer",
         "_head",
+        "_head_bytes",
         "_is_reading_paused",
         "_is_tunnel",
         "_is_whole",
@@ -102,7 +105,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._is_whole = False  # The response; what follows was not asked for.
         self._is_tunnel = False
         self._is_reading_paused = False
-        self._sent_bytes = 0
+        self._head_bytes = 0  # Of the request.
+        self._sent_bytes = 0  # All of it, so far.
         self.transport: asyncio.Transport
         self.served = 0
         self.idle_since_s = 0.0
@@ -125,13 +129,14 @@ class UpstreamConnection(asyncio.Protocol):
         self._reader = None
         self._is_whole = False
         self.served += 1
-        self._sent_bytes = len(head)
+        self._head_bytes = self._sent_bytes = len(head)
         self.transport.write(head)
 
     def write(self, data: bytes) -> None:
-        """Send what follows the head."""
+        """Send what follows the head; nothing goes out when the peer is gone."""
         self._sent_bytes += len(data)
-        self.transport.write(data)
+        if not self.is_closing:
+            self.transport.write(data)
 
     def write_eof(self) -> None:
         """Tell the other end of a tunnel that nothing more comes."""
@@ -145,8 +150,9 @@ class UpstreamConnection(asyncio.Protocol):
 
     @property
     def may_have_received(self) -> bool:
-        """Tell whether the peer can have got a byte of the present request."""
-        return self.transport.get_write_buffer_size() < self._sent_bytes
+        """Tell whether the peer can have got the whole head of the request."""
+        unsent_bytes = self.transport.get_write_buffer_size()
+        return unsent_bytes <= self._sent_bytes - self._head_bytes
 
     @property
     def has_response_bytes(self) -> bool:
@@ -223,6 +229,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Tell whoever is concerned."""
+        if error is not None and self._sink is not None and self._head is None:
+            self._take_last_words(self._sink)
         self.is_open = False
         sink, self._sink = self._sink, None
         self._on_closed(self)
@@ -238,6 +246,22 @@ class UpstreamConnection(asyncio.Protocol):
         """Hand on that it is not."""
         if self._sink is not None:
             self._sink.resume_writing()
+
+    def _take_last_words(self, sink: ResponseSink) -> None:
+        """Read what is here although the connection broke.
+
+        Who refuses a long body answers, closes, and its system resets what still
+        comes. The loop tells of the failed write first; the answer lies unread.
+        """
+        if self._is_tunnel or self.transport.get_extra_info("ssl_object") is not None:
+            return
+        sock = self.transport.get_extra_info("socket")
+        try:
+            data = os.read(sock.fileno(), _LAST_WORDS_BYTES) if sock else b""
+        except OSError:
+            return
+        if data:
+            self._take_head(sink, self._buffer + data)
 
     # Heads and bodies.
 

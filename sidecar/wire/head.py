@@ -60,10 +60,10 @@ class ResponseFacts(NamedTuple):
 
 
 _requests: SectionReader[RequestFacts] = SectionReader(
-    httptools.HttpRequestParser, request_use
+    httptools.HttpRequestParser, b"GET / HTTP/1.1", request_use
 )
 _responses: SectionReader[ResponseFacts] = SectionReader(
-    httptools.HttpResponseParser, response_use
+    httptools.HttpResponseParser, b"HTTP/1.1 200 OK", response_use
 )
 _methods: dict[bytes, str] = {}  # Those that llhttp knew.
 
@@ -84,7 +84,7 @@ def parse_request(raw: bytes, max_fields: int = 100) -> RequestHead:
     is_1_1 = version == b"HTTP/1.1"
     if not is_1_1 and version != b"HTTP/1.0":
         raise _bad_version(version)
-    section = _requests.read(start, raw[end:])
+    section = _requests.read(raw[end:])
     if len(section.lines) > max_fields:
         msg = f"more than {max_fields} header fields"
         raise HeadError(msg, 431)
@@ -123,7 +123,7 @@ def parse_response(raw: bytes, method: str) -> ResponseHead:
     end = raw.find(b"\r\n")
     start = raw[:end]
     minor, status, reason = _status_line(start)
-    section = _responses.read(start, raw[end + 2 :])
+    section = _responses.read(raw[end + 2 :])
     facts = section.facts if minor else None
     if (
         method == "HEAD"

@@ -100,37 +100,37 @@ class SectionReader(Generic[F]):
 
     Args:
         parser: That of httptools for this kind.
+        start: A start line to judge lines below, one that asks for nothing special.
         use_of: What becomes of a field of that name at this hop.
     """
 
-    __slots__ = ("_lines", "_parser", "_sections", "_use_of")
+    __slots__ = ("_lines", "_parser", "_sections", "_start", "_use_of")
 
-    def __init__(self, parser: Parser, use_of: Callable[[bytes], int]) -> None:
+    def __init__(
+        self, parser: Parser, start: bytes, use_of: Callable[[bytes], int]
+    ) -> None:
         self._parser = parser
+        self._start = start
         self._use_of = use_of
         self._lines: dict[bytes, FieldLine] = {}
         self._sections: dict[bytes, HeaderSection[F]] = {}
 
-    def read(self, start: bytes, raw: bytes) -> HeaderSection[F]:
+    def read(self, raw: bytes) -> HeaderSection[F]:
         """Return a section, given with the empty line that ends it.
-
-        Args:
-            start: The request or status line before it, found well-formed.
-            raw: The section.
 
         Raises:
             HeadError: A line is malformed, or one of which there is one is doubled.
         """
         section = self._sections.get(raw)
-        return self._read_new(start, raw) if section is None else section
+        return self._read_new(raw) if section is None else section
 
-    def _read_new(self, start: bytes, raw: bytes) -> HeaderSection[F]:
+    def _read_new(self, raw: bytes) -> HeaderSection[F]:
         known = self._lines
         texts = raw[:-4].split(b"\r\n") if len(raw) > _EMPTY_BYTES else []
         try:
             lines = [known[text] for text in texts]
         except KeyError:
-            lines = self._learn(start, texts)
+            lines = self._learn(texts)
             return HeaderSection(lines, _named(lines))
         section: HeaderSection[F] = HeaderSection(lines, _named(lines))
         if len(raw) <= _MAX_SECTION_BYTES:
@@ -139,11 +139,11 @@ class SectionReader(Generic[F]):
             self._sections[raw] = section
         return section
 
-    def _learn(self, start: bytes, texts: list[bytes]) -> list[FieldLine]:
+    def _learn(self, texts: list[bytes]) -> list[FieldLine]:
         """Have the lines judged that are new."""
         known = self._lines
         new = [text for text in texts if text not in known]
-        found = dict(zip(new, self.judge(start, new), strict=True))
+        found = dict(zip(new, self._judged(new), strict=True))
         lines = [known.get(text) or found[text] for text in texts]
         if len(known) + len(found) > _MAX_LINES:
             known.clear()
@@ -152,15 +152,35 @@ class SectionReader(Generic[F]):
                 known[text] = line
         return lines
 
-    def judge(self, start: bytes, texts: list[bytes]) -> list[FieldLine]:
+    def _judged(self, texts: list[bytes]) -> list[FieldLine]:
         """Return lines that both llhttp and the grammar find well-formed.
 
+        llhttp also judges what is between lines, but sees only those that are
+        new: so when it refuses several, it is asked about each alone.
+
         Raises:
-            HeadError: One of them does not.
+            HeadError: One of them is not.
+        """
+        lines = [self._line(text) for text in texts]
+        try:
+            self.judge(self._start, lines)
+        except HeadError:
+            if len(lines) == 1:
+                raise
+            for line in lines:
+                self.judge(self._start, [line])
+        return lines
+
+    def judge(self, start: bytes, lines: list[FieldLine]) -> None:
+        """Let llhttp read a head of these lines.
+
+        Raises:
+            HeadError: It refuses, or reads other names in them.
         """
         collector = _Collector()
+        raw = b"%b\r\n%b\r\n" % (start, b"".join([line.raw for line in lines]))
         try:
-            self._parser(collector).feed_data(b"\r\n".join((start, *texts, b"", b"")))
+            self._parser(collector).feed_data(raw)
         except httptools.HttpParserUpgrade:
             pass  # It would stop reading HTTP here; a head is all it was given.
         except httptools.HttpParserInvalidMethodError:
@@ -168,11 +188,9 @@ class SectionReader(Generic[F]):
             raise HeadError(msg, 501) from None
         except httptools.HttpParserError as error:
             raise HeadError(str(error) or "malformed header section") from None
-        lines = [self._line(text) for text in texts]
         if collector.names != [line.raw[: len(line.key)] for line in lines]:
             msg = "the header section can be read in two ways"
             raise HeadError(msg)
-        return lines
 
     def _line(self, text: bytes) -> FieldLine:
         match = _FIELD_LINE.fullmatch(text)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import socket
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tests.support.process import Sidecar, sidecar as start_sidecar
+from tests.support.process import Sidecar
+from tests.support.process import sidecar as start_sidecar
 from tests.support.proxy import OK, Origin, Talk, status_of
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ async def before(
     hold_little(listener)
     server = await asyncio.start_server(origin.serve, sock=listener)
     port = listener.getsockname()[1]
-    settings = {
+    settings: dict[str, Any] = {
         "upstreams": {"app": {"endpoints": [f"127.0.0.1:{port}"]}},
         "routes": [{"name": "all", "upstream": "app"}],
     }
