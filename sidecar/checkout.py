@@ -87,12 +87,13 @@ class Checkout:
         try:
             while self._opened is None:
                 await self._meeting.wait()
-            if isinstance(self._opened, Exception):
-                raise self._opened
         except BaseException:
             opening.cancel()
             upstream.pool.give_up(self._endpoint)
             raise
+        if isinstance(self._opened, Exception):
+            upstream.pool.give_up(self._endpoint)
+            raise self._opened
         upstream.connect_times.add(self._clock.now_s() - start_s)
         attempt.connection = self._opened
 

@@ -32,9 +32,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _IN_A_ROW = 16  # Requests of one client, before others get their turn.
-_LINGER_S = 2.0  # For a client to read the answer before the reset.
+_LINGER_S = 5.0  # For a client that still sends to read the answer, not a reset.
 _FLUSH_S = 60.0  # For a client to read the end of what it asked for.
-_LINGER_BYTES = 1024 * 1024
 _URI_TOO_LONG = 414
 _FIELDS_TOO_LARGE = 431
 
@@ -55,8 +54,8 @@ class ClientConnection(asyncio.Protocol):
     __slots__ = (
         "_acceptor",
         "_buffer",
-        "_discarded_bytes",
         "_exchange",
+        "_is_discarding",
         "_is_full",
         "_is_late",
         "_is_leaving",
@@ -89,7 +88,7 @@ class ClientConnection(asyncio.Protocol):
         self._is_full = False  # It does not read what is there for it.
         self._is_reading_paused = False
         self._served = 0
-        self._discarded_bytes = -1  # Not discarding.
+        self._is_discarding = False
         self.is_gone = False
         self.has_ended = False
         self.is_trusted = False
@@ -225,7 +224,7 @@ class ClientConnection(asyncio.Protocol):
         if self.has_ended or self.is_gone or self._is_leaving:
             return
         self._buffer = b""
-        self._discarded_bytes = 0
+        self._is_discarding = True
         self.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
@@ -315,10 +314,8 @@ class ClientConnection(asyncio.Protocol):
                 limits = self._acceptor.runtime.snapshot.limits
                 if len(self._buffer) > limits.buffer_bytes:
                     self.pause_reading()
-        elif self._discarded_bytes >= 0:
-            self._discarded_bytes += len(data)
-            if self._discarded_bytes > _LINGER_BYTES:
-                self.transport.abort()
+        elif self._is_discarding:
+            return
         else:
             self._buffer += data
             self.meeting.deliver()

@@ -28,6 +28,8 @@ _SWITCHING = 101
 _FIRST_FINAL = 200
 _NO_TRAILERS: Fields = []
 _LAST_WORDS_BYTES = 64 * 1024
+_HIGH_WATER_BYTES = 64 * 1024  # Of what a socket does not take: then we pause,
+_LOW_WATER_BYTES = 16 * 1024  # and below this, go on.
 
 
 class ResponseSink(Protocol):
@@ -67,6 +69,7 @@ class UpstreamConnection(asyncio.Protocol):
     """HTTP/1.1, one request at a time.
 
     Attributes:
+        error: What it was lost to, if that was not an orderly end.
         served: Requests that it was given, the present one included.
         idle_since_s: When it was last given back, on the steady clock.
         is_open: Whether bytes can be sent and received.
@@ -76,6 +79,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_buffer",
         "_head",
         "_head_bytes",
+        "_is_full",
         "_is_reading_paused",
         "_is_tunnel",
         "_is_whole",
@@ -85,6 +89,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_reader",
         "_sent_bytes",
         "_sink",
+        "error",
         "idle_limit_s",
         "idle_since_s",
         "is_open",
@@ -104,10 +109,12 @@ class UpstreamConnection(asyncio.Protocol):
         self._reader: BodyReader | None = None
         self._is_whole = False  # The response; what follows was not asked for.
         self._is_tunnel = False
+        self._is_full = False
         self._is_reading_paused = False
         self._head_bytes = 0  # Of the request.
         self._sent_bytes = 0  # All of it, so far.
         self.transport: asyncio.Transport
+        self.error: Exception | None = None
         self.served = 0
         self.idle_since_s = 0.0
         self.idle_limit_s = 0.0  # Set by the pool, shortened by Keep-Alive.
@@ -152,6 +159,8 @@ class UpstreamConnection(asyncio.Protocol):
     def may_have_received(self) -> bool:
         """Tell whether the peer can have got the whole head of the request."""
         unsent_bytes = self.transport.get_write_buffer_size()
+        if self._is_full:  # A transport that is lost has forgotten what it held.
+            unsent_bytes = max(unsent_bytes, _LOW_WATER_BYTES)
         return unsent_bytes <= self._sent_bytes - self._head_bytes
 
     @property
@@ -198,6 +207,7 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Be ready to send."""
         self.transport = transport  # type: ignore[assignment]  # A TCP one.
+        self.transport.set_write_buffer_limits(_HIGH_WATER_BYTES, _LOW_WATER_BYTES)
         self.is_open = True
 
     def data_received(self, data: bytes) -> None:
@@ -232,6 +242,7 @@ class UpstreamConnection(asyncio.Protocol):
         if error is not None and self._sink is not None and self._head is None:
             self._take_last_words(self._sink)
         self.is_open = False
+        self.error = error
         sink, self._sink = self._sink, None
         self._on_closed(self)
         if sink is not None and not self._is_whole:
@@ -239,11 +250,13 @@ class UpstreamConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Hand on that the socket is full."""
+        self._is_full = True
         if self._sink is not None:
             self._sink.pause_writing()
 
     def resume_writing(self) -> None:
         """Hand on that it is not."""
+        self._is_full = False
         if self._sink is not None:
             self._sink.resume_writing()
 

@@ -274,10 +274,14 @@ def _request_length(named: dict[bytes, bytes], *, is_1_1: bool) -> int:
     if b"content-length" in named:
         msg = "both Content-Length and Transfer-Encoding"  # RFC 9112, 6.1.
         raise HeadError(msg)
-    if coding.lower() != b"chunked":
-        msg = "a transfer coding other than chunked"
-        raise HeadError(msg, 501)
-    return CHUNKED
+    codings = [part.strip(b" \t") for part in coding.lower().split(b",")]
+    if codings == [b"chunked"]:
+        return CHUNKED
+    if codings[-1] != b"chunked" or codings.count(b"chunked") > 1 or b"" in codings:
+        msg = "Transfer-Encoding does not end with chunked, once"  # RFC 9112, 6.3.
+        raise HeadError(msg)
+    msg = "a transfer coding other than chunked"
+    raise HeadError(msg, 501)
 
 
 def _response_length(named: dict[bytes, bytes], minor: int) -> int:

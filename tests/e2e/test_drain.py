@@ -81,7 +81,7 @@ async def test_a_request_under_way_is_finished(tmp_path: Path) -> None:
         await slow.has_request.wait()
         running.process.send_signal(signal.SIGTERM)
         await running.until(503)
-        await running.until_refused(running.inbound)
+        await running.until_draining()
         slow.may_answer.set()
         answer = await reader.read()
         writer.close()
@@ -122,7 +122,7 @@ async def test_what_comes_after_that_is_refused_as_never_processed(
         writer.write(ASK + ASK[:-2])  # The first answer proves that this is read.
         await reader.readuntil(b"ok")
         running.process.send_signal(signal.SIGTERM)
-        await running.until_refused(running.inbound)
+        await running.until_draining()
         writer.write(ASK[-2:])
         answer = await reader.read()
         writer.close()
@@ -157,43 +157,56 @@ async def test_what_outlasts_its_grace_is_cut(tmp_path: Path) -> None:
         reader, writer = await ask(running.inbound)
         await slow.has_request.wait()
         running.process.send_signal(signal.SIGTERM)
-        assert await reader.read() == b""
+        answer = await reader.read()
         writer.close()
+        assert header_of(answer, "x-316-code") == "316-DRAINING"
+        assert header_of(answer, "x-316-processed") is None
         assert await running.process.wait() == 0
         out, _ = await running.process.communicate()
         codes = [json.loads(line)["code"] for line in out.splitlines()]
-        assert codes == ["316-CLIENT-ABORT"]
+        assert codes == ["316-DRAINING"]
 
 
-async def test_a_tunnel_is_closed_when_its_time_is_over(tmp_path: Path) -> None:
-    """It carries bytes while others finish, and does not outlast the grace."""
+async def test_a_tunnel_lives_while_others_finish_and_ends_with_a_word(
+    tmp_path: Path,
+) -> None:
+    """A WebSocket is told that the server goes away (close code 1001)."""
+    slow = Slow()
 
     async def echo(talk: Talk) -> None:
-        await talk.request()
+        if b"websocket" not in await talk.request():
+            slow.has_request.set()
+            await slow.may_answer.wait()
+            await talk.send(OK)
+            return
         await talk.send(
             b"HTTP/1.1 101 Switching Protocols\r\n"
-            b"Connection: upgrade\r\nUpgrade: echo\r\n\r\n"
+            b"Connection: upgrade\r\nUpgrade: websocket\r\n\r\n"
         )
         while data := await talk.reader.read(100):
             await talk.send(data)
 
-    short = {"lead": "0s", "grace": "2s"}
     async with (
         origin(echo) as there,
-        sidecar(tmp_path, upstreams=before(there), drain=short) as running,
+        sidecar(tmp_path, upstreams=before(there), drain=AT_ONCE) as running,
     ):
         reader, writer = await asyncio.open_connection("127.0.0.1", running.inbound)
         writer.write(
             b"GET / HTTP/1.1\r\nHost: test\r\n"
-            b"Connection: upgrade\r\nUpgrade: echo\r\n\r\n"
+            b"Connection: upgrade\r\nUpgrade: websocket\r\n\r\n"
         )
         assert status_of(await reader.readuntil(b"\r\n\r\n")) == 101
+        other, other_writer = await ask(running.inbound)
+        await slow.has_request.wait()
         running.process.send_signal(signal.SIGTERM)
-        await running.until_refused(running.inbound)
+        await running.until_draining()
         writer.write(b"still here")
         assert await reader.readexactly(10) == b"still here"
-        assert await reader.read() == b""
+        slow.may_answer.set()
+        assert status_of(await other.read()) == 200
+        assert await reader.read() == b"\x88\x02\x03\xe9"
         writer.close()
+        other_writer.close()
         assert await running.process.wait() == 0
 
 
@@ -213,7 +226,7 @@ async def test_a_second_signal_ends_at_once(
         running.process.send_signal(signal.SIGINT)
         await running.until(503)
         running.process.send_signal(second)
-        assert await reader.read() == b""
+        assert header_of(await reader.read(), "x-316-code") == "316-DRAINING"
         writer.close()
         assert await running.process.wait() == 0
 
@@ -247,7 +260,7 @@ async def test_outbound_stays_open_until_the_application_is_gone(
             reader, writer = await ask(running.outbound)
             await reader.readuntil(b"ok")
             running.process.send_signal(signal.SIGTERM)
-            await running.until_refused(running.inbound)
+            await running.until_draining()
             writer.write(ASK)
             head = await reader.readuntil(b"\r\n\r\n")
             assert status_of(head) == 200

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import sys
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LOOK_S = 0.02
+_PATIENCE_S = 0.3
 _PLACE = re.compile(r"(\w+) 127\.0\.0\.1:(\d+)")
 
 
@@ -55,6 +57,25 @@ class Sidecar:
         """Wait until the health server answers so; the test's time bounds it."""
         while await self.status(path) != status:
             assert self.process.returncode is None, "it ended"
+            await asyncio.sleep(LOOK_S)
+
+    async def until_draining(self) -> None:
+        """Wait until new requests are refused, or nobody listens any more."""
+        while True:
+            try:
+                reader, writer = await asyncio.open_connection(
+                    "127.0.0.1", self.inbound
+                )
+            except OSError:
+                return
+            writer.write(b"HEAD / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            answer = b"later"
+            with contextlib.suppress(TimeoutError):  # It went to a slow origin.
+                async with asyncio.timeout(_PATIENCE_S):
+                    answer = await reader.read()
+            writer.close()
+            if b"316-DRAINING" in answer or not answer:
+                return
             await asyncio.sleep(LOOK_S)
 
     async def until_refused(self, port: int) -> None:
