@@ -71,7 +71,7 @@ class Checkout:
             )
         try:
             while not self._is_told:
-                await self._meeting.wait()
+                await self._meeting
         except BaseException:
             pool.leave(self)
             raise
@@ -86,7 +86,7 @@ class Checkout:
         )
         try:
             while self._opened is None:
-                await self._meeting.wait()
+                await self._meeting
         except BaseException:
             opening.cancel()
             upstream.pool.give_up(self._endpoint)

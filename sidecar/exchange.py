@@ -276,7 +276,7 @@ class Exchange:
         )
         attempt.send(self.head.method, raw)
         while attempt.head is None:
-            await self._meeting.wait()
+            await self._meeting
         if attempt.status == _SWITCHING and self.head.upgrade is None:
             raise ProxyFault(
                 FaultCode.PROTO_UPSTREAM,
@@ -352,7 +352,7 @@ class Exchange:
         self.limits.on_wait()
         try:
             while not self._is_rested:
-                await self._meeting.wait()
+                await self._meeting
         finally:
             timer.cancel()
 
@@ -381,7 +381,7 @@ class Exchange:
         if not attempt.is_ended:
             self.limits.on_response(head)
             while not attempt.is_ended:
-                await self._meeting.wait()
+                await self._meeting
         if writer.is_chunked:
             writer.end(attempt.trailers)
 
@@ -394,7 +394,7 @@ class Exchange:
             self.writer.write(held)
         self.client.open_tunnel()
         while not (attempt.is_ended and self.client.has_ended):
-            await self._meeting.wait()
+            await self._meeting
             if attempt.is_ended and not self.client.has_ended:
                 self.client.write_eof()
 

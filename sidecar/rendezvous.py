@@ -3,13 +3,12 @@
 The coroutine is driven from here, not by a task: whoever wakes it runs it, at
 once, up to its next wait. A future and a turn of the event loop for each of the
 two waits of a request cost more than all of the policies together. Hence two
-rules for what is driven so: it waits for nothing but `wait`, and whoever wakes
-it has put its own house in order before.
+rules for what is driven so: it awaits nothing but this, and whoever wakes it has
+put its own house in order before.
 """
 
 from __future__ import annotations
 
-from types import coroutine
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -45,8 +44,7 @@ class Rendezvous:
         self._is_waiting = True
         self.deliver()
 
-    @coroutine
-    def wait(self) -> Generator[None, None, None]:
+    def __await__(self) -> Generator[None, None, None]:
         """Return when `deliver` is called.
 
         Raises:

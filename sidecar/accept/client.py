@@ -145,7 +145,7 @@ class ClientConnection(asyncio.Protocol):
         if self._is_full:
             self.alarm.set(clock.now_s() + _FLUSH_S)
             while self._is_full and not self._is_late and not self.is_gone:
-                await self.meeting.wait()
+                await self.meeting
             if self._is_late:
                 self.transport.abort()
         elif self._served % _IN_A_ROW == 0:
@@ -158,7 +158,7 @@ class ClientConnection(asyncio.Protocol):
 
             clock.call_at(clock.now_s(), go_on)
             while not is_over:
-                await self.meeting.wait()
+                await self.meeting
 
     def _close(self) -> None:
         """Close when what was written is read, but do not wait for ever."""
@@ -188,7 +188,7 @@ class ClientConnection(asyncio.Protocol):
                 limit_s = limits.keep_alive_s if was_empty else limits.request_headers_s
                 self._is_late = False
                 self.alarm.set(began_s + limit_s)
-                await self.meeting.wait()
+                await self.meeting
                 if self._is_late and not self._buffer:
                     return None
                 if self._is_late and not was_empty:
@@ -231,7 +231,7 @@ class ClientConnection(asyncio.Protocol):
         self._is_late = False
         self.alarm.set(self._acceptor.runtime.clock.now_s() + _LINGER_S)
         while not (self.has_ended or self.is_gone or self._is_late):
-            await self.meeting.wait()
+            await self.meeting
 
     @property
     def is_busy(self) -> bool:
