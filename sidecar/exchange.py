@@ -317,7 +317,6 @@ class Exchange:
         self._last_fault = fault
         self._needs_fresh = decision.needs_fresh_connection
         self._end_try(attempt)
-        self.limits.on_attempt_over()
         self.runtime.recorder.retried(names.name, names.upstream, reason)
         await self._rest(decision.delay_s)
 
@@ -457,8 +456,12 @@ class Exchange:
 
     def _leave(self) -> None:
         """Give back all that was taken, and record."""
-        if self._try is not None:
-            self._end_try(self._try)
+        now_s = self.runtime.clock.now_s()
+        attempt, self._try = self._try, None
+        if attempt is not None:
+            attempt.close(now_s)
+        if self._meeting.interruption is not None:
+            self._meeting.forget()
         route = self._route
         if route is not None:
             route.in_flight -= 1
@@ -469,20 +472,40 @@ class Exchange:
                 route.upstream.budget.retry_ended()
         if self.body is not None:
             self.body.discard()
-        self.runtime.recorder.record(self._outcome())
+        if route is None or self._fault is not None or not self._is_plain(route, now_s):
+            self._keep(attempt, now_s)
+            self.runtime.recorder.record(self._outcome(now_s))
+
+    def _is_plain(self, route: RouteState, now_s: float) -> bool:
+        """Tell whether it was enough to count this success."""
+        body = self.body
+        return not self._trace.sampled and self.runtime.recorder.count_plain(
+            route.route.name,
+            self.head.method,
+            self._status,
+            now_s - self._start_s,
+            0 if body is None else body.count_bytes,
+            self.writer.count_bytes,
+        )
 
     def _end_try(self, attempt: Try) -> None:
+        """An attempt is over, but another one follows."""
         now_s = self.runtime.clock.now_s()
         self._try = None
-        span_id = trace_context.attempt_span_id(self._trace, attempt.n)
-        self.attempts += (attempt.record(now_s, span_id),)
         attempt.close(now_s)
-        if self._meeting.interruption is not None:
-            self._meeting.forget()
+        self._keep(attempt, now_s)
+        self._meeting.forget()
+        self.limits.on_attempt_over()
 
-    def _outcome(self) -> Outcome:
+    def _keep(self, attempt: Try | None, now_s: float) -> None:
+        """Keep what is to be told of an attempt."""
+        if attempt is not None:
+            span_id = trace_context.attempt_span_id(self._trace, attempt.n)
+            self.attempts += (attempt.record(now_s, span_id),)
+
+    def _outcome(self, now_s: float) -> Outcome:
         head, client, found = self.head, self.client, self._found
-        recorder, now_s = self.runtime.recorder, self.runtime.clock.now_s()
+        recorder = self.runtime.recorder
         return Outcome(
             client.listener,
             "" if found is None else found.route.name,

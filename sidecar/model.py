@@ -1,36 +1,26 @@
 """The values that travel from stage to stage.
 
 A head comes in (`RequestHead`), attempts are made (`Attempt`), something may go
-wrong (`Fault`), and one `Outcome` tells all who record what happened.
+wrong (`Fault`), and one `Outcome` tells all who record what happened. Nobody
+changes one that was made; that they are not frozen at run time saves a request
+some fifty times 60 ns.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, dataclass_transform
+from typing import Any, Generic, NamedTuple, TypeVar
 
-if TYPE_CHECKING:
-    from sidecar.faults.spec import FaultSpec
-    from sidecar.wire.section import HeaderSection
-
-T = TypeVar("T")
-
-
-@dataclass_transform(frozen_default=True)
-def hot_value(cls: type[T]) -> type[T]:
-    """Make a value class: frozen to the type checker, plain at run time.
-
-    The `__init__` of a truly frozen dataclass costs about 60 ns a field, and
-    the values of one request have some fifty fields.
-    """
-    return dataclass(slots=True)(cls)
-
+from sidecar.faults.spec import FaultSpec  # noqa: TC001 - compiled fields have types
 
 Fields = list[tuple[bytes, bytes]]  # Names and values, in order.
 
 # What becomes of a header line at this hop; a higher one is let through less.
 SENT_ON, SENT_ON_IF_TRUSTED, STAYS_HERE = range(3)
+
+
+F = TypeVar("F")
 
 
 class FieldLine(NamedTuple):
@@ -42,12 +32,48 @@ class FieldLine(NamedTuple):
     use: int  # SENT_ON, SENT_ON_IF_TRUSTED or STAYS_HERE.
 
 
+class HeaderSection(Generic[F]):
+    """The header lines of a message. Many may share it: it is never changed.
+
+    Attributes:
+        lines: In order.
+        named: Lower-case name: values joined by ", ".
+        facts: What the head of HTTP/1.1 that it belongs to makes of it, once known.
+    """
+
+    __slots__ = ("_kept", "facts", "lines", "named")
+
+    def __init__(self, lines: list[FieldLine], named: dict[bytes, bytes]) -> None:
+        self.lines = lines
+        self.named = named
+        self.facts: F | None = None
+        self._kept: list[bytes | None] = [None, None]
+
+    @property
+    def fields(self) -> Fields:
+        """Return names as they were spelt, and values."""
+        return spelt(self.lines)
+
+    def sent_on(self, most: int = SENT_ON) -> bytes:
+        """Return the lines whose `use` is at most that, as they came."""
+        kept = self._kept[most]
+        if kept is None:
+            kept = b"".join([raw for _, _, raw, use in self.lines if use <= most])
+            self._kept[most] = kept
+        return kept
+
+
+def spelt(lines: list[FieldLine]) -> Fields:
+    """Return the names as they were spelt, and the values."""
+    return [(line.raw[: len(line.key)], line.value) for line in lines]
+
+
 NO_BODY = 0
 CHUNKED = -1  # Body length: the chunked coding tells where it ends.
 UNTIL_CLOSE = -2  # Body length of a response that ends with its connection.
 
 
-@hot_value
+@dataclass(slots=True)
 class RequestHead:
     """The head of a request, parsed and found unambiguous."""
 
@@ -71,7 +97,7 @@ class RequestHead:
         return self.section.fields
 
 
-@hot_value
+@dataclass(slots=True)
 class ResponseHead:
     """The head of a response, parsed and found unambiguous."""
 
@@ -138,7 +164,7 @@ class TimeoutKind(Enum):
     DEADLINE = "deadline"  # The caller's, handed on to us.
 
 
-@hot_value
+@dataclass(slots=True)
 class TraceContext:
     """Where a request stands in its trace (W3C Trace Context, level 1)."""
 
@@ -149,7 +175,7 @@ class TraceContext:
     state: bytes  # `tracestate`, handed on as it came; may be empty.
 
 
-@hot_value
+@dataclass(slots=True)
 class Attempt:
     """One try at one endpoint."""
 
@@ -165,7 +191,7 @@ class Attempt:
     span_id: int
 
 
-@hot_value
+@dataclass(slots=True)
 class Fault:
     """One failure, as far as the request knows it.
 
@@ -183,7 +209,7 @@ class Fault:
     retry_after_s: float | None = None
 
 
-@hot_value
+@dataclass(slots=True)
 class Outcome:
     """All that is to be told about one request that has ended."""
 

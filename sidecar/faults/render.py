@@ -10,10 +10,11 @@ from __future__ import annotations
 import html
 import json
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sidecar.faults.catalogue import proxy_error_of
-from sidecar.model import Fields, Processed, hot_value
+from sidecar.model import Fields, Processed
 
 if TYPE_CHECKING:
     from sidecar.model import Fault
@@ -44,7 +45,7 @@ _REASONS = {
 }
 
 
-@hot_value
+@dataclass(slots=True)
 class LocalReply:
     """An answer made here."""
 
@@ -54,7 +55,7 @@ class LocalReply:
     body: bytes
 
 
-@hot_value
+@dataclass(slots=True)
 class ReplyRequest:
     """What of a request decides how its fault is told."""
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from sidecar.faults.catalogue import FaultCode, application_spec, find
 from sidecar.faults.spec import Replay
-from sidecar.model import Processed, hot_value
+from sidecar.model import Processed
 from sidecar.policy.backoff import Backoff
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ class StopReason(Enum):
     CIRCUIT_OPEN = "circuit_open"  # By the tries before.
 
 
-@hot_value
+@dataclass(slots=True)
 class Trial:
     """What is known of an attempt that did not succeed."""
 
@@ -184,7 +184,7 @@ class Trial:
     connect_p50_s: float = 0.0  # What it takes to connect, as a rule.
 
 
-@hot_value
+@dataclass(slots=True)
 class Retry:
     """Make another attempt."""
 

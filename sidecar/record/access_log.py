@@ -8,9 +8,10 @@ whole record (`fault_feed.record_of`).
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sidecar.model import Outcome, hot_value
+from sidecar.model import Outcome
 from sidecar.record.fault_feed import (
     Failure,
     headers_of,
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from sidecar.settings.snapshot import AccessLog
 
 
-@hot_value
+@dataclass(slots=True)
 class Transition:
     """A breaker moved."""
 

@@ -8,11 +8,10 @@ time of the failure is its outcome and the state of the process.
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
-
-from sidecar.model import hot_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 KEPT = 1000
 
 
-@hot_value
+@dataclass(slots=True)
 class Failure:
     """A request that failed, and how things stood at that moment."""
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-
-from sidecar.model import hot_value
+from dataclasses import dataclass
 
 # OpenTelemetry HTTP semantic conventions, http.server.request.duration.
 DURATION_BOUNDS_S = (
@@ -16,7 +15,7 @@ RECOVERY_BOUNDS_S = (
 )  # fmt: skip
 
 
-@hot_value
+@dataclass(slots=True)
 class Exemplar:
     """One request that stands for many."""
 

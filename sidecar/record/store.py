@@ -114,26 +114,42 @@ class MetricStore:
         done = (sum(series.durations.counts) for series in self.requests.values())
         return sum(done) - self.failures
 
-    def count_success(self, outcome: Outcome) -> None:
-        """Count a request that ended without a fault: nearly all of them do.
+    def count_plain(  # noqa: PLR0917 - keywords would cost each request 0.2 us
+        self,
+        route: str,
+        method: str,
+        status: int,
+        duration_s: float,
+        request_bytes: int,
+        response_bytes: int,
+    ) -> bool:
+        """Count a success like others before it; return whether it was like them."""
+        if self._failing and route in self._failing:
+            return False  # It ends a failure, and that is counted with its outcome.
+        try:
+            series = self._plain[route][method][status]
+        except KeyError:
+            return False
+        durations = series.durations
+        durations.counts[bisect_left(DURATION_BOUNDS_S, duration_s)] += 1
+        durations.sum_s += duration_s
+        series.request_bytes += request_bytes
+        series.response_bytes += response_bytes
+        return True
 
-        Once a request, so the series of this route, method and status is
-        remembered, and found without making the whole key.
-        """
+    def count_success(self, outcome: Outcome) -> None:
+        """Count a request that ended without a fault, whatever there is to it."""
         route = outcome.route
         try:
             series = self._plain[route][outcome.method][outcome.status]
         except KeyError:
             series = self._remember(outcome)
         duration_s = outcome.duration_s
-        durations = series.durations
-        bucket = bisect_left(DURATION_BOUNDS_S, duration_s)
-        durations.counts[bucket] += 1
-        durations.sum_s += duration_s
+        bucket = series.durations.observe(duration_s)
         series.request_bytes += outcome.request_bytes
         series.response_bytes += outcome.response_bytes
         if outcome.trace.sampled:
-            durations.exemplars[bucket] = _exemplar(outcome, duration_s)
+            series.durations.exemplars[bucket] = _exemplar(outcome, duration_s)
         if self._failing and route in self._failing:
             self._recover(route, outcome.start_s + duration_s)
 

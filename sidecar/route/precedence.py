@@ -13,9 +13,8 @@ place in it is one number, and a look-up compares nothing else.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
-
-from sidecar.model import hot_value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +27,7 @@ ANY_HOST = "*"
 _PATH_KINDS = (EXACT, PATTERN, PREFIX)  # Best first.
 
 
-@hot_value
+@dataclass(slots=True)
 class Found:
     """A way to a route: one host and one match of it. What a look-up returns."""
 

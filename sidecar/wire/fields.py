@@ -14,13 +14,12 @@ from sidecar.model import (
     SENT_ON_IF_TRUSTED,
     STAYS_HERE,
     Fields,
+    spelt,
 )
-from sidecar.wire.section import spelt
 
 if TYPE_CHECKING:
-    from sidecar.model import RequestHead, ResponseHead
+    from sidecar.model import HeaderSection, RequestHead, ResponseHead
     from sidecar.settings.snapshot import FieldEdits
-    from sidecar.wire.section import HeaderSection
 
 HOP_BY_HOP = frozenset(
     (

@@ -17,9 +17,16 @@ from typing import NamedTuple
 
 import httptools
 
-from sidecar.model import CHUNKED, NO_BODY, UNTIL_CLOSE, RequestHead, ResponseHead
+from sidecar.model import (
+    CHUNKED,
+    NO_BODY,
+    UNTIL_CLOSE,
+    HeaderSection,
+    RequestHead,
+    ResponseHead,
+)
 from sidecar.wire.fields import request_use, response_use
-from sidecar.wire.section import HeadError, HeaderSection, SectionReader
+from sidecar.wire.section import HeadError, SectionReader
 
 __all__ = ["HEAD_END", "HeadError", "parse_request", "parse_response"]
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import httptools
 
-from sidecar.model import SENT_ON, FieldLine, Fields
+from sidecar.model import FieldLine, HeaderSection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,42 +57,6 @@ class HeadError(Exception):
         super().__init__(detail)
         self.detail = detail
         self.status = status
-
-
-class HeaderSection(Generic[F]):
-    """The header lines of a message. Many may share it: it is never changed.
-
-    Attributes:
-        lines: In order.
-        named: Lower-case name: values joined by ", ".
-        facts: What the head of HTTP/1.1 that it belongs to makes of it, once known.
-    """
-
-    __slots__ = ("_kept", "facts", "lines", "named")
-
-    def __init__(self, lines: list[FieldLine], named: dict[bytes, bytes]) -> None:
-        self.lines = lines
-        self.named = named
-        self.facts: F | None = None
-        self._kept: list[bytes | None] = [None, None]
-
-    @property
-    def fields(self) -> Fields:
-        """Return names as they were spelt, and values."""
-        return spelt(self.lines)
-
-    def sent_on(self, most: int = SENT_ON) -> bytes:
-        """Return the lines whose `use` is at most that, as they came."""
-        kept = self._kept[most]
-        if kept is None:
-            kept = b"".join([raw for _, _, raw, use in self.lines if use <= most])
-            self._kept[most] = kept
-        return kept
-
-
-def spelt(lines: list[FieldLine]) -> Fields:
-    """Return the names as they were spelt, and the values."""
-    return [(line.raw[: len(line.key)], line.value) for line in lines]
 
 
 class SectionReader(Generic[F]):
