@@ -5,7 +5,8 @@ WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY .requirements .requirements
 COPY sidecar sidecar
-RUN .requirements/install-image /opt/sidecar
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev
+RUN COMPILE=1 .requirements/install-image /opt/sidecar
 
 FROM python:3.13-slim
 COPY --from=build /opt/sidecar /opt/sidecar

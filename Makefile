@@ -8,12 +8,14 @@
 PYTHONS := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11)
 VENV := .venv
 BIN := $(VENV)/bin
+COMPILED := $(VENV)/compiled
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 COMPILE := $(BIN)/python -m piptools compile --quiet --strip-extras --no-annotate \
   --no-emit-index-url --no-emit-find-links
 
 .DELETE_ON_ERROR:
-.PHONY: help run test check format schema docs bench lock install-image clean
+.PHONY: help run test test-compiled check format schema docs compile bench lock \
+  install-image clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -23,6 +25,11 @@ run: $(VENV)/.run  ## See the demo: a shop that misbehaves, the sidecar before i
 
 test: $(VENV)/.dev  ## Run the whole test suite; ARGS="-k retry" runs a part of it
 	$(BIN)/python -m pytest $(ARGS)
+
+test-compiled: $(COMPILED)/.made  ## Run it on the compiled data path, but for packaging
+	cp -R tests benchmarks config docs k8s pyproject.toml README.md $(COMPILED)
+	cd $(COMPILED) && ../bin/python -c 'import sidecar.exchange as e; assert e.__file__.endswith(".so"), e.__file__' \
+	  && ../bin/python -m pytest --ignore=tests/deploy --ignore=tests/docs --ignore=tests/cli --ignore=tests/settings --ignore=tests/demo --ignore=tests/benchmarks $(ARGS)
 
 check: $(VENV)/.dev  ## Lint, format check, types
 	$(BIN)/python -m ruff check .
@@ -41,8 +48,11 @@ docs: $(VENV)/.run  ## Make docs/faults.md anew
 	$(BIN)/python -m sidecar.faults.docs > $(VENV)/faults.md
 	mv $(VENV)/faults.md docs/faults.md
 
+compile: $(COMPILED)/.made  ## Make the data path machine code, in .venv/compiled (needs gcc)
+
 bench: $(VENV)/.dev  ## Measure beside nginx, HAProxy, Caddy and aiohttp
-	$(BIN)/python -m benchmarks
+	-$(MAKE) compile
+	$(BIN)/python -m benchmarks $(ARGS)
 
 # Made with the oldest Python we support: a newer one may pin what that cannot install.
 lock: $(VENV)/.dev  ## Make the lock anew, with the newest versions
@@ -85,4 +95,12 @@ $(VENV)/.run: $(VENV)/.made .requirements/run.txt pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.run .requirements/dev.txt
 	$(PIP) install --quiet -r .requirements/dev.txt
+	@touch $@
+
+# A copy of the sources beside its compiled modules; the sources here stay in use.
+$(COMPILED)/.made: $(VENV)/.dev .requirements/compile $(shell find sidecar -name '*.py' 2>/dev/null)
+	rm -rf $(COMPILED)
+	mkdir -p $(COMPILED)
+	cp -R sidecar $(COMPILED)
+	$(BIN)/python .requirements/compile $(COMPILED)
 	@touch $@

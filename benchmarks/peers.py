@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from benchmarks.plan import Plan
 
+COMPILED = ROOT / ".venv" / "compiled"  # Where `make compile` puts it.
 LARGE_BYTES = 64 * 1024
 SMALL_BODY = "Sixty bytes, as many as this line has, are what it answers.\n"
 
@@ -241,8 +242,16 @@ def _launch_aiohttp(place: Place) -> Launch:
 
 
 def _launch_sidecar(place: Place) -> Launch:
+    return _launch_from(COMPILED, place)
+
+
+def _launch_interpreted(place: Place) -> Launch:
+    return _launch_from(ROOT, place)
+
+
+def _launch_from(tree: Path, place: Place) -> Launch:
     path = _configured("sidecar.yaml", place.folder, **_ports_of(place))
-    command, env = python(place.folder)
+    command, env = python(place.folder, tree)
     command += ["-m", "sidecar", "run", "-c", path]
     env["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{place.closed_port}"
     return Launch(command, env, place.health_port, "/healthz/ready")
@@ -254,8 +263,12 @@ def _no_aiohttp() -> str:
 
 
 def _no_sidecar() -> str:
-    has_command = (ROOT / "sidecar" / "__main__.py").exists()
-    return "" if has_command else "sidecar/__main__.py is not in this tree"
+    """Tell why it cannot run: nothing is compiled, or not what is here now."""
+    built = [path.stat().st_mtime for path in COMPILED.glob("sidecar/exchange.*.so")]
+    if not built:
+        return "not compiled (make compile; it needs gcc)"
+    newest = max(p.stat().st_mtime for p in (ROOT / "sidecar").rglob("*.py"))
+    return "" if max(built) > newest else "compiled from other sources: make compile"
 
 
 def _has_module(name: str) -> bool:
@@ -293,6 +306,7 @@ PEERS = {
             lambda: importlib.metadata.version("aiohttp"),
             _launch_aiohttp,
         ),
+        Peer("interpreted", lambda: "", _sidecar_version, _launch_interpreted),
         Peer("sidecar", _no_sidecar, _sidecar_version, _launch_sidecar),
     )
 }

@@ -142,15 +142,15 @@ def get(port: int, path: str) -> tuple[int, bytes]:
         connection.close()
 
 
-def python(folder: Path) -> tuple[list[str], dict[str, str]]:
-    """Return how to start Python code of this tree, and its environment.
+def python(folder: Path, tree: Path = ROOT) -> tuple[list[str], dict[str, str]]:
+    """Return how to start Python code of a tree, and its environment.
 
     Byte code goes to the run's folder: an installed package has its own, so a
     start that compiles every file would measure what no user sees.
     """
     env = {
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": str(tree),
         "PYTHONPYCACHEPREFIX": str(folder / "pycache"),
         "PYTHONDONTWRITEBYTECODE": "",
     }
-    return [sys.executable], env
+    return [sys.executable, "-P"], env  # Else the current folder would go first.

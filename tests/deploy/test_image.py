@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import urllib.request
 from contextlib import contextmanager
@@ -84,7 +85,7 @@ class Image:
             extra_groups=None if self.user is None else [],
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=420,
             check=False,
         )
 
@@ -172,7 +173,8 @@ def image() -> Iterator[Image]:
         python = usable_python(image)
         if python is None:
             pytest.skip(f"no Python 3.11 with pip that user {USER_ID} may run")
-        done = image.run("env", f"PYTHON={python}", INSTALL, str(folder / "opt"))
+        settings = [f"PYTHON={python}", f"COMPILE={int(can_compile())}"]
+        done = image.run("env", *settings, INSTALL, str(folder / "opt"))
         assert done.returncode == 0, done.stderr
         image.close_to_writing()
         yield image
@@ -181,7 +183,13 @@ def image() -> Iterator[Image]:
         shutil.rmtree(folder)
 
 
-pytestmark = pytest.mark.timeout(300)  # The first test waits for pip.
+def can_compile() -> bool:
+    """Tell whether here is what the first stage installs: a C compiler, headers."""
+    headers = Path(sysconfig.get_path("include"), "Python.h")
+    return shutil.which("gcc") is not None and headers.exists()
+
+
+pytestmark = pytest.mark.timeout(500)  # The first test waits for pip and for gcc.
 
 
 def test_it_installs_and_each_word_of_help_works(image: Image) -> None:
@@ -189,6 +197,14 @@ def test_it_installs_and_each_word_of_help_works(image: Image) -> None:
     assert done.returncode == 0, done.stderr
     assert "Usage: sidecar" in done.stdout
     assert image.run(image.sidecar, "--version").stdout == f"sidecar {__version__}\n"
+
+
+def test_its_data_path_is_compiled(image: Image) -> None:
+    if not can_compile():
+        pytest.skip("no C compiler, or no headers of this Python")
+    question = "import sidecar.exchange; print(sidecar.exchange.__file__)"
+    done = image.run(str(image.folder / "opt/bin/python"), "-P", "-c", question)
+    assert done.stdout.endswith(".so\n"), done.stderr
 
 
 def test_it_checks_a_configuration(image: Image) -> None:
@@ -240,7 +256,7 @@ def tree(folder: Path) -> set[tuple[Path, int]]:
 
 
 def test_the_dockerfile_installs_with_the_script_that_is_tested_here() -> None:
-    assert instructions("RUN") == [f"{INSTALL} /opt/sidecar"]
+    assert instructions("RUN")[-1] == f"COMPILE=1 {INSTALL} /opt/sidecar"
     assert os.access(ROOT / INSTALL, os.X_OK)
 
 
