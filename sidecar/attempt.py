@@ -11,7 +11,7 @@ Whatever happens, `close` gives back what was taken: connection, slot, permit.
 from __future__ import annotations
 
 import select
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from sidecar.faults.catalogue import FaultCode, ProxyFault
 from sidecar.faults.classify import classify_loss, classify_malformed
@@ -32,17 +32,25 @@ if TYPE_CHECKING:
     from sidecar.wire.framing import FramingError
     from sidecar.wire.head import HeadError
 
-_HOLD_BYTES = 64 * 1024
-_CONNECTION_PHASES = frozenset((Phase.DNS, Phase.CONNECT, Phase.TLS))
-_FAILED = frozenset((502, 503, 504))  # An answer that speaks against its upstream.
-_SWITCHING = 101
-_SERVER_ERROR = 500
+_HOLD_BYTES: Final = 64 * 1024
+_CONNECTION_PHASES: Final = frozenset((Phase.DNS, Phase.CONNECT, Phase.TLS))
+_FAILED: Final = frozenset(
+    (502, 503, 504)
+)  # An answer that speaks against its upstream.
+_SWITCHING: Final = 101
+_SERVER_ERROR: Final = 500
 _NO_TRAILERS: Fields = []
 
 # Members by module names: through the class, 3.11 takes ten times as long.
-_QUEUE, _WRITE, _WAIT = Phase.QUEUE, Phase.WRITE, Phase.WAIT
-_HEADERS, _BODY, _TUNNEL = Phase.HEADERS, Phase.BODY, Phase.TUNNEL
-_GOOD, _BAD, _NEUTRAL = Verdict
+_QUEUE: Final = Phase.QUEUE
+_WRITE: Final = Phase.WRITE
+_WAIT: Final = Phase.WAIT
+_HEADERS: Final = Phase.HEADERS
+_BODY: Final = Phase.BODY
+_TUNNEL: Final = Phase.TUNNEL
+_GOOD: Final = Verdict.GOOD
+_BAD: Final = Verdict.BAD
+_NEUTRAL: Final = Verdict.NEUTRAL
 
 
 class Story(Protocol):

@@ -8,7 +8,7 @@ Whatever ends it, what was granted is given back.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sidecar.faults.catalogue import FaultCode, ProxyFault
 from sidecar.model import Phase
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sidecar.upstream.connection import UpstreamConnection
     from sidecar.upstream.pool import Endpoint
 
-_RETRY_AFTER_S = 1.0
+_RETRY_AFTER_S: Final = 1.0
 
 
 class Checkout:

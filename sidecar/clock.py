@@ -7,7 +7,7 @@ test moves time by hand, and no policy can wait by accident.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     import asyncio
@@ -103,4 +103,4 @@ class Alarm:
         self._on_due()
 
 
-NEVER_S = float("inf")
+NEVER_S: Final = float("inf")

@@ -15,7 +15,7 @@ wake it, so a response that streams for hours costs no wake-ups.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sidecar import forwarding, retrying, telling
 from sidecar.accept.request_body import RequestBody
@@ -54,12 +54,14 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_SWITCHING = 101
-_FIRST_FAILURE = 400  # Below it there is nothing to decide.
-_CLIENT_GONE = 499
-_GOING_AWAY = b"\x88\x02\x03\xe9"  # A WebSocket's close frame, 1001 (RFC 6455, 7.4.1).
-_NO_EDITS = FieldEdits()
-_ANY_AGE_S = float("inf")
+_SWITCHING: Final = 101
+_FIRST_FAILURE: Final = 400  # Below it there is nothing to decide.
+_CLIENT_GONE: Final = 499
+_GOING_AWAY: Final = (
+    b"\x88\x02\x03\xe9"  # A WebSocket's close frame, 1001 (RFC 6455, 7.4.1).
+)
+_NO_EDITS: Final = FieldEdits()
+_ANY_AGE_S: Final = float("inf")
 
 
 class Exchange:

@@ -6,7 +6,7 @@ x-request-id, traceparent, x-316-*               written for each attempt
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sidecar.route import rewrite
 from sidecar.time_limits import NEVER_S
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from sidecar.settings.snapshot import Upstream
     from sidecar.wire.fields import Hop
 
-_MAX_REQUEST_ID_BYTES = 128
-_SLASH = ord("/")
+_MAX_REQUEST_ID_BYTES: Final = 128
+_SLASH: Final = ord("/")
 
 
 def request_id(head: RequestHead, trace: TraceContext, rng: Random) -> bytes:

@@ -6,7 +6,7 @@ is asked only about what did not succeed, so what it costs does not matter much.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sidecar.model import Processed
 from sidecar.policy.retry import (
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sidecar.exchange import Exchange
     from sidecar.faults.catalogue import ProxyFault
 
-_NAMES = frozenset((b"x-316-code", b"x-316-processed"))  # They can change that.
+_NAMES: Final = frozenset((b"x-316-code", b"x-316-processed"))  # They can change that.
 
 
 def ask(

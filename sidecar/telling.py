@@ -7,7 +7,7 @@ the whole only if it holds for each.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sidecar.faults.catalogue import FaultCode, ProxyFault, application_spec
 from sidecar.faults.classify import classify_answer
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from sidecar.model import Attempt, ResponseHead
 
-EXHAUSTED = (b"x-316-retry", b"exhausted")  # Tells upper hops not to try again.
-_EXHAUSTING = frozenset((StopReason.EXHAUSTED.value, StopReason.LOWER_HOP.value))
+EXHAUSTED: Final = (b"x-316-retry", b"exhausted")  # Tells upper hops not to try again.
+_EXHAUSTING: Final = frozenset((StopReason.EXHAUSTED.value, StopReason.LOWER_HOP.value))
 
-_CODES = {
+_CODES: Final = {
     StopReason.EXHAUSTED.value: FaultCode.RETRY_EXHAUSTED,
     StopReason.BUDGET.value: FaultCode.RETRY_BUDGET,
     StopReason.CIRCUIT_OPEN.value: FaultCode.RETRY_EXHAUSTED,

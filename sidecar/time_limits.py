@@ -16,7 +16,7 @@ its exchanges, which follow each other.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sidecar.faults.classify import classify_timeout
 from sidecar.model import CHUNKED, UNTIL_CLOSE, TimeoutKind
@@ -27,12 +27,13 @@ if TYPE_CHECKING:
     from sidecar.model import Phase, ResponseHead
     from sidecar.settings.snapshot import Timeouts
 
-NEVER_S = float("inf")
+NEVER_S: Final = float("inf")
 
-_STREAMS = (b"text/event-stream", b"application/grpc")
+_STREAMS: Final = (b"text/event-stream", b"application/grpc")
 
 # Members by module names: through the class, 3.11 takes ten times as long.
-_REQUEST, _STREAM_IDLE = TimeoutKind.REQUEST, TimeoutKind.STREAM_IDLE
+_REQUEST: Final = TimeoutKind.REQUEST
+_STREAM_IDLE: Final = TimeoutKind.STREAM_IDLE
 
 
 class TimeLimits:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sidecar.accept.refusal import refuse
 from sidecar.accept.response import ResponseWriter
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_IN_A_ROW = 16  # Requests of one client, before others get their turn.
-_LINGER_S = 5.0  # For a client that still sends to read the answer, not a reset.
-_FLUSH_S = 60.0  # For a client to read the end of what it asked for.
-_URI_TOO_LONG = 414
-_FIELDS_TOO_LARGE = 431
+_IN_A_ROW: Final = 16  # Requests of one client, before others get their turn.
+_LINGER_S: Final = 5.0  # For a client that still sends to read the answer, not a reset.
+_FLUSH_S: Final = 60.0  # For a client to read the end of what it asked for.
+_URI_TOO_LONG: Final = 414
+_FIELDS_TOO_LARGE: Final = 431
 
 
 class ClientConnection(asyncio.Protocol):

@@ -9,7 +9,7 @@ last chunk, or closes short of the declared length (RFC 9112, section 8).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sidecar.wire.framing import encode_chunk, encode_last_chunk
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from sidecar.faults.render import LocalReply
     from sidecar.model import Fields, ResponseHead
 
-_KEEP_ALIVE_1_0 = b"Connection: keep-alive\r\n"
-_CLOSE = b"Connection: close\r\n"
-_CHUNKED = b"Transfer-Encoding: chunked\r\n"
-_NO_CONTENT = frozenset((204, 304))
+_KEEP_ALIVE_1_0: Final = b"Connection: keep-alive\r\n"
+_CLOSE: Final = b"Connection: close\r\n"
+_CHUNKED: Final = b"Transfer-Encoding: chunked\r\n"
+_NO_CONTENT: Final = frozenset((204, 304))
 
 
 class ResponseWriter:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from random import Random
 
-_MAX_DOUBLINGS = 64  # Beyond any sane max_s, and 2.0**64 is still finite.
+_MAX_DOUBLINGS: Final = 64  # Beyond any sane max_s, and 2.0**64 is still finite.
 
 
 class _Compiled:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, NewType
+from typing import TYPE_CHECKING, Final, NewType
 
 from sidecar.policy.window import Window
 
@@ -67,17 +67,21 @@ class BreakerLimits:
 
 
 # Members by module names: through the class, 3.11 takes ten times as long.
-_CLOSED, _OPEN, _HALF_OPEN = State
-_GOOD, _BAD, _NEUTRAL = Verdict
+_CLOSED: Final = State.CLOSED
+_OPEN: Final = State.OPEN
+_HALF_OPEN: Final = State.HALF_OPEN
+_GOOD: Final = Verdict.GOOD
+_BAD: Final = Verdict.BAD
+_NEUTRAL: Final = Verdict.NEUTRAL
 
-_UNCOUNTED = Permit(0)  # Issued while it is held closed: says nothing.
-_NOT_CLOSED = Permit(-1)  # Never issued.
-_RAMP = ((1 / 3, 0.25), (2 / 3, 0.5))
-_SAFE_FIRST_S = 1.0  # Without a safe request for so long, any may probe.
-_NEVER_S = float("inf")
-_LONG_AGO_S = float("-inf")
-_MAX_DOUBLINGS = 32  # Beyond any sane open_max_s, and 2.0**32 is still finite.
-_RETRY_SOON_S = 1.0  # When a place is free again is anybody's guess.
+_UNCOUNTED: Final = Permit(0)  # Issued while it is held closed: says nothing.
+_NOT_CLOSED: Final = Permit(-1)  # Never issued.
+_RAMP: Final[tuple[tuple[float, float], ...]] = ((1 / 3, 0.25), (2 / 3, 0.5))
+_SAFE_FIRST_S: Final = 1.0  # Without a safe request for so long, any may probe.
+_NEVER_S: Final = float("inf")
+_LONG_AGO_S: Final = float("-inf")
+_MAX_DOUBLINGS: Final = 32  # Beyond any sane open_max_s, and 2.0**32 is still finite.
+_RETRY_SOON_S: Final = 1.0  # When a place is free again is anybody's guess.
 
 
 class CircuitBreaker:

@@ -17,7 +17,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sidecar.faults.catalogue import FaultCode, application_spec, find
 from sidecar.faults.spec import Replay
@@ -27,19 +27,23 @@ from sidecar.policy.backoff import Backoff
 if TYPE_CHECKING:
     from random import Random
 
-IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"))
-SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
+IDEMPOTENT: Final = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"))
+SAFE: Final = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
 
-_MIN_TRY_S = 0.01  # Nothing useful ends in less.
-_REQUEST_TIMEOUT = 408
-_TOO_EARLY = 425
-REFUSALS = frozenset((_REQUEST_TIMEOUT, _TOO_EARLY))  # May prove that nothing was done.
-_GATEWAY = frozenset((502, 503, 504))
-_SERVER_ERRORS = frozenset(range(500, 600))
-_KEYED = frozenset(("POST", "PATCH"))  # What an Idempotency-Key makes idempotent.
+_MIN_TRY_S: Final = 0.01  # Nothing useful ends in less.
+_REQUEST_TIMEOUT: Final = 408
+_TOO_EARLY: Final = 425
+REFUSALS: Final = frozenset(
+    (_REQUEST_TIMEOUT, _TOO_EARLY)
+)  # May prove that nothing was done.
+_GATEWAY: Final = frozenset((502, 503, 504))
+_SERVER_ERRORS: Final = frozenset(range(500, 600))
+_KEYED: Final = frozenset(
+    ("POST", "PATCH")
+)  # What an Idempotency-Key makes idempotent.
 
-_NO = Processed.NO  # Through the class, 3.11 takes five times as long.
-_NOT_CONNECTED = frozenset(
+_NO: Final = Processed.NO  # Through the class, 3.11 takes five times as long.
+_NOT_CONNECTED: Final = frozenset(
     (
         FaultCode.DNS_ERR,
         FaultCode.DNS_TIMEOUT,
@@ -50,7 +54,7 @@ _NOT_CONNECTED = frozenset(
         FaultCode.TLS_PROTO,
     )
 )
-_STALLS = frozenset(
+_STALLS: Final = frozenset(
     (FaultCode.TIMEOUT_TRY, FaultCode.TIMEOUT_READ, FaultCode.TIMEOUT_WRITE)
 )
 
@@ -66,8 +70,10 @@ class Condition(Enum):
     SERVER_ERROR = "5xx"
 
 
-_SAFE = frozenset((Condition.CONNECT_FAILURE, Condition.REFUSED, Condition.RESET))
-PRESETS = {
+_SAFE: Final = frozenset(
+    (Condition.CONNECT_FAILURE, Condition.REFUSED, Condition.RESET)
+)
+PRESETS: Final = {
     "off": frozenset[Condition](),
     "safe": _SAFE,
     "idempotent": _SAFE | {Condition.GATEWAY_ERROR, Condition.PER_TRY_TIMEOUT},
@@ -293,7 +299,7 @@ def is_refusal(status: int, *, is_first_on_reused: bool) -> bool:
     return status == _TOO_EARLY or (status == _REQUEST_TIMEOUT and is_first_on_reused)
 
 
-_SECONDS = re.compile(rb"[0-9]+")
+_SECONDS: Final = re.compile(rb"[0-9]+")
 
 
 def parse_retry_after(value: bytes, now_wall_s: float) -> float | None:

@@ -10,7 +10,9 @@ window is the totals of now less those at its start.
 
 from __future__ import annotations
 
-BUCKETS = 10
+from typing import Final
+
+BUCKETS: Final = 10
 
 Totals = tuple[int, ...]
 

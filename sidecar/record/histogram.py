@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass
+from typing import Final
 
 # OpenTelemetry HTTP semantic conventions, http.server.request.duration.
-DURATION_BOUNDS_S = (
+DURATION_BOUNDS_S: Final[tuple[float, ...]] = (
     0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
 )  # fmt: skip
 # A failure may heal with the next retry, or with the next release.
-RECOVERY_BOUNDS_S = (
+RECOVERY_BOUNDS_S: Final[tuple[float, ...]] = (
     0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0,
 )  # fmt: skip
 

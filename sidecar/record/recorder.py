@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sidecar.faults.catalogue import FaultCode
 from sidecar.model import Fault, Outcome, Phase, Processed, TraceContext
@@ -42,10 +42,10 @@ if TYPE_CHECKING:
     from sidecar.record.tracing import Tracer
     from sidecar.settings.snapshot import Snapshot
 
-_FACTS_FOR_S = 1.0
-_LOOK_S = 1.0
-_UNLIMITED_S = 15.0  # Silence that is long on a route without a limit of time.
-_NO_TRACE = TraceContext(0, 0, 0, False, b"")
+_FACTS_FOR_S: Final = 1.0
+_LOOK_S: Final = 1.0
+_UNLIMITED_S: Final = 15.0  # Silence that is long on a route without a limit of time.
+_NO_TRACE: Final = TraceContext(0, 0, 0, False, b"")
 
 
 class Recorder:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sidecar.faults.catalogue import FaultCode, find
 from sidecar.model import Origin, TimeoutKind
@@ -27,37 +27,37 @@ from sidecar.record.histogram import (
 if TYPE_CHECKING:
     from sidecar.model import Fault, Outcome
 
-OVERFLOW = "_other"
-OTHER_CODE = FaultCode.OTHER.spec.code
-METHODS = frozenset(
+OVERFLOW: Final = "_other"
+OTHER_CODE: Final = FaultCode.OTHER.spec.code
+METHODS: Final = frozenset(
     ("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE")
 )
-_MAX_APPLICATION_CODES = 64
-_SERVER_ERROR = 500
-_CLIENT_ERROR = 400
-_MAX_STATUS_CLASS = 6  # What is above is no HTTP status; it counts as 600.
+_MAX_APPLICATION_CODES: Final = 64
+_SERVER_ERROR: Final = 500
+_CLIENT_ERROR: Final = 400
+_MAX_STATUS_CLASS: Final = 6  # What is above is no HTTP status; it counts as 600.
 
 # Buckets, the one above all bounds, sum and count.
-_DURATION_SERIES = len(DURATION_BOUNDS_S) + 3
-_RECOVERY_SERIES = len(RECOVERY_BOUNDS_S) + 3
-_REQUEST_SERIES = _DURATION_SERIES + 2  # And the bytes of both directions.
-_RESERVED = (
+_DURATION_SERIES: Final = len(DURATION_BOUNDS_S) + 3
+_RECOVERY_SERIES: Final = len(RECOVERY_BOUNDS_S) + 3
+_REQUEST_SERIES: Final = _DURATION_SERIES + 2  # And the bytes of both directions.
+_RESERVED: Final = (
     2 * (_MAX_STATUS_CLASS + 1) * _REQUEST_SERIES  # Two listeners.
     + 2 * len(FaultCode) + _MAX_APPLICATION_CODES  # Faults keep code and severity.
     + _RECOVERY_SERIES
     + 2  # Retries, and retries not made.
     + 6  # Moves between three states of a breaker.
 )  # fmt: skip
-_FIXED = (
+_FIXED: Final = (
     _DURATION_SERIES  # Of all requests together.
     + len(TimeoutKind)
     + 30  # Success rate, process, build, log and spans; live "_other"; some to spare.
 )  # fmt: skip
-_STORE_SHARE = 0.8
-MIN_SERIES = 1000  # A cap below could not be kept: so much is there in any case.
+_STORE_SHARE: Final = 0.8
+MIN_SERIES: Final = 1000  # A cap below could not be kept: so much is there in any case.
 
 # An attempt tells its code only; these mean one limit of time each.
-_TIMEOUT_OF_CODE = {
+_TIMEOUT_OF_CODE: Final = {
     FaultCode.TIMEOUT_TRY.spec.code: TimeoutKind.PER_TRY,
     FaultCode.TIMEOUT_READ.spec.code: TimeoutKind.PER_TRY_IDLE,
     FaultCode.TIMEOUT_WRITE.spec.code: TimeoutKind.UPSTREAM_WRITE,

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from sidecar.model import UNTIL_CLOSE
 from sidecar.wire.framing import BodyReader, FramingError, body_reader
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
     from sidecar.model import Fields, ResponseHead
 
-_SWITCHING = 101
-_FIRST_FINAL = 200
+_SWITCHING: Final = 101
+_FIRST_FINAL: Final = 200
 _NO_TRAILERS: Fields = []
-_LAST_WORDS_BYTES = 64 * 1024
-_HIGH_WATER_BYTES = 64 * 1024  # Of what a socket does not take: then we pause,
-_LOW_WATER_BYTES = 16 * 1024  # and below this, go on.
+_LAST_WORDS_BYTES: Final = 64 * 1024
+_HIGH_WATER_BYTES: Final = 64 * 1024  # Of what a socket does not take: then we pause,
+_LOW_WATER_BYTES: Final = 16 * 1024  # and below this, go on.
 
 
 class ResponseSink(Protocol):

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from sidecar.settings.snapshot import Address
@@ -57,7 +57,7 @@ class Connect:
     """Permission to open a connection; it counts until it is given back."""
 
 
-CONNECT = Connect()
+CONNECT: Final = Connect()
 
 
 class Pool:
@@ -214,4 +214,4 @@ def idle_limit_s(limit_s: float, keep_alive: bytes) -> float:
     return limit_s
 
 
-_MAX_DIGITS = 7
+_MAX_DIGITS: Final = 7

@@ -6,7 +6,7 @@ one connection only (RFC 9110, 7.6.1) and those that this hop writes itself.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sidecar.model import (
     CHUNKED,
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sidecar.model import HeaderSection, RequestHead, ResponseHead
     from sidecar.settings.snapshot import FieldEdits
 
-HOP_BY_HOP = frozenset(
+HOP_BY_HOP: Final = frozenset(
     (
         b"connection",
         b"keep-alive",
@@ -33,7 +33,7 @@ HOP_BY_HOP = frozenset(
         b"upgrade",
     )
 )
-_WRITTEN_HERE = frozenset(  # By this hop, in every request.
+_WRITTEN_HERE: Final = frozenset(  # By this hop, in every request.
     (
         b"traceparent",
         b"tracestate",
@@ -45,16 +45,20 @@ _WRITTEN_HERE = frozenset(  # By this hop, in every request.
         b"x-request-id",
     )
 )
-_NOT_SENT_ON = HOP_BY_HOP | _WRITTEN_HERE
-_NOT_SENT_BACK = HOP_BY_HOP | {b"x-316-processed", b"x-316-retry"}
-_CONTROL = b"x-316-"
-_FRAMING = frozenset((b"content-length", b"host"))  # Connection may not name them.
-_FORWARDED = frozenset((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"))
-_PLAIN_CONNECTION = frozenset((b"keep-alive", b"close"))  # They name no field.
+_NOT_SENT_ON: Final = HOP_BY_HOP | _WRITTEN_HERE
+_NOT_SENT_BACK: Final = HOP_BY_HOP | {b"x-316-processed", b"x-316-retry"}
+_CONTROL: Final = b"x-316-"
+_FRAMING: Final = frozenset(
+    (b"content-length", b"host")
+)  # Connection may not name them.
+_FORWARDED: Final = frozenset(
+    (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host")
+)
+_PLAIN_CONNECTION: Final = frozenset((b"keep-alive", b"close"))  # They name no field.
 _NOTHING: frozenset[bytes] = frozenset()
 
-_NO_CONTENT = 204
-_FIRST_FINAL = 200
+_NO_CONTENT: Final = 204
+_FIRST_FINAL: Final = 200
 
 
 def request_use(key: bytes) -> int:
@@ -230,4 +234,4 @@ def _edited_response(
     return b"".join([b"%b: %b\r\n" % field for field in fields])
 
 
-_USUAL_CONNECTION = (None, b"keep-alive", b"close")
+_USUAL_CONNECTION: Final = (None, b"keep-alive", b"close")

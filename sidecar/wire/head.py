@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import httptools
 
@@ -30,23 +30,25 @@ from sidecar.wire.section import HeadError, SectionReader
 
 __all__ = ["HEAD_END", "HeadError", "parse_request", "parse_response"]
 
-HEAD_END = b"\r\n\r\n"
+HEAD_END: Final = b"\r\n\r\n"
 
-_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]")
-_VISIBLE = bytes(range(0x21, 0x7F))
-_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t -~\x80-\xff]*))?")
-_HOST = re.compile(
+_TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VERSION: Final = re.compile(rb"HTTP/[0-9]\.[0-9]")
+_VISIBLE: Final = bytes(range(0x21, 0x7F))
+_STATUS_LINE: Final = re.compile(
+    rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t -~\x80-\xff]*))?"
+)
+_HOST: Final = re.compile(
     rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~%!$&'()*+,;=]*)(?::[0-9]{0,5})?"
 )
-_ABSOLUTE = re.compile(rb"https?://([^/?#:][^/?#]*)([^#]*)", re.IGNORECASE)
-_DIGITS = re.compile(rb"[0-9]{1,18}")
+_ABSOLUTE: Final = re.compile(rb"https?://([^/?#:][^/?#]*)([^#]*)", re.IGNORECASE)
+_DIGITS: Final = re.compile(rb"[0-9]{1,18}")
 _EMPTY: frozenset[bytes] = frozenset()
-_SLASH = ord("/")
+_SLASH: Final = ord("/")
 
-_NO_CONTENT = 204
-_NOT_MODIFIED = 304
-_FIRST_FINAL = 200
+_NO_CONTENT: Final = 204
+_NOT_MODIFIED: Final = 304
+_FIRST_FINAL: Final = 200
 
 
 class RequestFacts(NamedTuple):
@@ -114,7 +116,6 @@ def parse_request(raw: bytes, max_fields: int = 100) -> RequestHead:
         authority,
         host,
         section,
-        section.named,
         body_bytes,
         keep_alive,
         upgrade,
@@ -140,14 +141,12 @@ def parse_response(raw: bytes, method: str) -> ResponseHead:
         length, keep_alive = NO_BODY, _is_kept(section.named, minor)
     else:
         length, keep_alive = facts or _response_facts(section, minor)
-    return ResponseHead(
-        status, reason, minor, section, section.named, length, keep_alive
-    )
+    return ResponseHead(status, reason, minor, section, length, keep_alive)
 
 
 # Start lines.
 
-_BAD_LINE = "the request line is malformed"
+_BAD_LINE: Final = "the request line is malformed"
 
 
 def _known_method(method: bytes, start: bytes, version: bytes) -> str:

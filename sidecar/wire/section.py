@@ -13,7 +13,7 @@ request to request, and sections made of nothing else.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import httptools
 
@@ -26,11 +26,13 @@ if TYPE_CHECKING:
 
 F = TypeVar("F")
 
-_FIELD_LINE = re.compile(  # The value with its blanks: to split them off backtracks.
-    rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([\t -~\x80-\xff]*)"
+_FIELD_LINE: Final = (
+    re.compile(  # The value with its blanks: to split them off backtracks.
+        rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([\t -~\x80-\xff]*)"
+    )
 )
-_SINGLE = frozenset((b"content-length", b"host"))
-_REPEATING = frozenset(
+_SINGLE: Final = frozenset((b"content-length", b"host"))
+_REPEATING: Final = frozenset(
     b"accept accept-charset accept-encoding accept-language accept-ranges allow"
     b" cache-control connection content-encoding content-language content-length"
     b" content-type date expires host keep-alive pragma server te trailer"
@@ -39,10 +41,10 @@ _REPEATING = frozenset(
     b" access-control-allow-origin strict-transport-security x-content-type-options"
     b" x-forwarded-host x-forwarded-proto x-frame-options x-powered-by".split()
 )
-_MAX_LINES = 4096
-_MAX_LINE_BYTES = 256
-_MAX_SECTIONS = 512
-_MAX_SECTION_BYTES = 2048
+_MAX_LINES: Final = 4096
+_MAX_LINE_BYTES: Final = 256
+_MAX_SECTIONS: Final = 512
+_MAX_SECTION_BYTES: Final = 2048
 
 
 class HeadError(Exception):
@@ -194,4 +196,4 @@ def _named(lines: list[FieldLine]) -> dict[bytes, bytes]:
     return named
 
 
-_EMPTY_BYTES = 2  # A section without fields: only the empty line.
+_EMPTY_BYTES: Final = 2  # A section without fields: only the empty line.

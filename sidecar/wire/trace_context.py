@@ -8,7 +8,7 @@ names a trace but leaves the decision to us (B3 can) gets ours.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sidecar.model import TraceContext
 
@@ -17,31 +17,31 @@ if TYPE_CHECKING:
     from random import Random
 
 # Version 00 has these four parts alone; a later one may have more (section 3.2.4).
-_W3C = re.compile(
+_W3C: Final = re.compile(
     rb"(?!ff)([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-[!-+\--~]*)?"
 )
-_STATE_MEMBER = re.compile(
+_STATE_MEMBER: Final = re.compile(
     rb"[a-z0-9][a-z0-9_\-*/]{0,255}(@[a-z][a-z0-9_\-*/]{0,13})?=[ -+\--<>-~]{0,256}"
 )
-_B3 = re.compile(
+_B3: Final = re.compile(
     rb"([0-9a-f]{32}|[0-9a-f]{16})-([0-9a-f]{16})(?:-([01d])(?:-[0-9a-f]{16})?)?"
 )
-_B3_IDS = re.compile(rb"([0-9a-f]{32}|[0-9a-f]{16})-([0-9a-f]{16})")
-_B3_DECISIONS = {
+_B3_IDS: Final = re.compile(rb"([0-9a-f]{32}|[0-9a-f]{16})-([0-9a-f]{16})")
+_B3_DECISIONS: Final = {
     b"1": True,
     b"d": True,  # Debug: sampled, whatever it costs.
     b"true": True,  # As old senders write it.
     b"0": False,
     b"false": False,
 }
-_MAX_STATE_BYTES = 512
-_MAX_STATE_MEMBERS = 32
-_MAX_SPAN_ID = (1 << 64) - 1
-_NAMES = frozenset(
+_MAX_STATE_BYTES: Final = 512
+_MAX_STATE_MEMBERS: Final = 32
+_MAX_SPAN_ID: Final = (1 << 64) - 1
+_NAMES: Final = frozenset(
     (b"traceparent", b"b3", b"x-b3-traceid", b"x-b3-sampled", b"x-b3-flags")
 )
-_RANDOM_SPAN = 1 << 56  # The part of an id that samplers agree to look at.
-_RANDOM_BITS = _RANDOM_SPAN - 1
+_RANDOM_SPAN: Final = 1 << 56  # The part of an id that samplers agree to look at.
+_RANDOM_BITS: Final = _RANDOM_SPAN - 1
 
 
 def begin(
