@@ -12,7 +12,7 @@ costs no more than the configuration's own.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from sidecar.route.conditions import Conditions
 from sidecar.route.precedence import EXACT, PREFIX, Found, stem
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     K = TypeVar("K", bound=Hashable)
 
-_SET_BYTES: Final = 8 << 20  # RE2's own default, enough for a thousand patterns.
-_SET_MAX_BYTES: Final = 1 << 30
+_SET_BYTES = 8 << 20  # RE2's own default, enough for a thousand patterns.
+_SET_MAX_BYTES = 1 << 30
 
 
 class Paths:

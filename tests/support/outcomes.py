@@ -75,8 +75,14 @@ def attempt(**fields: Any) -> Attempt:
 
 
 def trace(**fields: Any) -> TraceContext:
-    plain = TraceContext(TRACE_ID, 0xB7AD6B7169203331, 0x53, True, b"")
-    return replace(plain, **fields)
+    plain: dict[str, Any] = {
+        "trace_id": TRACE_ID,
+        "parent_id": 0xB7AD6B7169203331,
+        "span_id": 0x53,
+        "sampled": True,
+        "state": b"",
+    }
+    return TraceContext(**(plain | fields))
 
 
 def fault(code: FaultCode | FaultSpec, **fields: Any) -> Fault:
