@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 LOADS = (
     Load("get", "GET, 60 B answer"),
+    Load("traced", "GET, eight fields, new ids in each", is_traced=True),
     Load("post", "POST, 1 KiB body", body_bytes=1024),
     Load("large", f"GET, {LARGE_BYTES // 1024} KiB answer", path="/large"),
 )

@@ -10,7 +10,16 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
-MEASUREMENTS = ("get", "post", "large", "stream", "startup", "policy", "routes")
+MEASUREMENTS = (
+    "get",
+    "traced",
+    "post",
+    "large",
+    "stream",
+    "startup",
+    "policy",
+    "routes",
+)
 PROXIES = ("nginx", "haproxy", "caddy", "aiohttp", "interpreted", "sidecar")
 OURS = "sidecar"  # Compiled, as the image has it; "interpreted" is the same, not so.
 
