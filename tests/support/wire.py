@@ -72,11 +72,11 @@ class FakeTransport(asyncio.Transport):
         self.written = b""
         self.unread = 0  # Bytes that the other side did not take.
         self.is_taking = True
-        self.is_reading = True
         self.is_lost = False
         self.has_eof = False
         self.was_aborted = False
         self._is_closing = False
+        self._is_reading = True
 
     def write(self, data: Any) -> None:
         assert not self.has_eof, "written after the end"
@@ -112,8 +112,8 @@ class FakeTransport(asyncio.Transport):
     def _lose(self, error: Exception | None = None) -> None:
         if not self.is_lost:
             self.is_lost = True
-            self.protocol.connection_lost(error)
             self.unread = 0
+            self.protocol.connection_lost(error)
 
     def is_closing(self) -> bool:
         return self._is_closing
@@ -129,12 +129,15 @@ class FakeTransport(asyncio.Transport):
 
     def pause_reading(self) -> None:
         assert not self._is_closing, "paused when it was closed"
-        self.is_reading = False
+        self._is_reading = False
 
     def resume_reading(self) -> None:
         assert not self._is_closing, "resumed when it was closed"
-        self.is_reading = True
+        self._is_reading = True
         self._wire.later(self.end.go_on)
+
+    def is_reading(self) -> bool:
+        return self._is_reading
 
 
 class End:
@@ -159,7 +162,7 @@ class End:
     @property
     def is_read(self) -> bool:
         """Whether the proxy reads what is sent here."""
-        return self.transport.is_reading
+        return self.transport.is_reading()
 
     @property
     def has_eof(self) -> bool:
@@ -186,7 +189,7 @@ class End:
     def go_on(self) -> None:
         """Send what waits, as far as the proxy reads."""
         transport = self.transport
-        while self._unsent and transport.is_reading and not transport.is_closing():
+        while self._unsent and transport.is_reading() and not transport.is_closing():
             piece = self._unsent.pop(0)
             if piece:
                 transport.protocol.data_received(piece)
