@@ -67,7 +67,7 @@ def test_trailers_of_one_response_are_not_of_the_next(wire: FakeWire) -> None:
 
 
 def test_te_trailers_is_asked_for_hop_by_hop(wire: FakeWire) -> None:
-    """gRPC servers look for it; Connection must name it (RFC 9110, 10.1.4)."""
+    """Servers of gRPC look for it; Connection must name it (RFC 9110, 10.1.4)."""
     client = wire.client()
     client.send(get("/", "TE: trailers, deflate", "Connection: TE"))
     sent = wire.origin().take()
