@@ -1,0 +1,552 @@
+"""When a request is sent again: the twelve rows of the table, and the limits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sidecar.faults.classify import classify_connect, classify_timeout
+from sidecar.model import Phase, TimeoutKind
+from tests.support.proxy import body_of, header_of, status_of
+from tests.support.wire import OK, get, post
+
+if TYPE_CHECKING:
+    from tests.exchange.conftest import MakeWire
+    from tests.support.wire import End, FakeWire
+
+IDEMPOTENT = {"preset": "idempotent", "backoff": {"base": "0s"}}
+TWO = {"endpoints": ["10.0.0.1:80", "10.0.0.2:80"]}
+REFUSAL = b"HTTP/1.1 503 No\r\nx-316-processed: no\r\nContent-Length: 0\r\n\r\n"
+PEER = {"is_peer": True}
+BOTH = pytest.mark.parametrize("request_", [get(), post()], ids=["GET", "POST"])
+
+
+def answer(status: int, *lines: str) -> bytes:
+    head = [f"HTTP/1.1 {status} X", "Content-Length: 4", *lines, "", "busy"]
+    return "\r\n".join(head).encode()
+
+
+def warmed(make: MakeWire, **keys: Any) -> FakeWire:
+    """Return a wire with an idle connection that has served before."""
+    wire = make(**keys)
+    assert wire.ask(get(), OK).endswith(b"ok")
+    return wire
+
+
+def ask(wire: FakeWire, request: bytes) -> End:
+    client = wire.client()
+    client.send(request)
+    return client
+
+
+def go_on(wire: FakeWire) -> None:
+    """Let the wait before the next attempt pass."""
+    wire.clock.advance(0.3)
+
+
+# The rows, with the default preset unless they say otherwise.
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "error",
+    [
+        classify_timeout(TimeoutKind.DNS, Phase.DNS, 1),
+        classify_connect(ConnectionRefusedError(), Phase.CONNECT, "x"),
+        classify_timeout(TimeoutKind.CONNECT, Phase.CONNECT, 1),
+    ],
+    ids=["dns", "refused", "timeout"],
+)
+def test_row_1_not_connected(make: MakeWire, request_: bytes, error: Exception) -> None:
+    """Nothing was sent: all methods, at once where another endpoint is left."""
+    wire = make(upstream=TWO)
+    wire.errors["10.0.0.1:80"] = error
+    client = ask(wire, request_)
+    assert wire.origin().received
+    wire.origin().send(OK)
+    assert client.take().endswith(b"ok")
+    assert wire.codes == []
+
+
+@BOTH
+def test_row_2_found_closed_before_the_write(make: MakeWire, request_: bytes) -> None:
+    """All methods, on a fresh connection."""
+    wire = warmed(make)
+    wire.origin().transport._is_closing = True  # The loop has not told yet.
+    client = ask(wire, request_)
+    go_on(wire)
+    assert len(wire.origins) == 2
+    wire.origin().send(OK)
+    assert client.take().endswith(b"ok")
+
+
+def test_row_2_input_found_before_a_post(make: MakeWire) -> None:
+    """An idle connection has nothing to say but its end: so POST does not risk it."""
+    wire = warmed(make)
+    wire.origin().seem_ready()
+    client = ask(wire, post())
+    go_on(wire)
+    assert len(wire.origins) == 2
+    assert b"POST" not in wire.origin(0).received
+    wire.origin().send(OK)
+    assert client.take().endswith(b"ok")
+
+
+@pytest.mark.parametrize(("request_", "is_repeated"), [(get(), True), (post(), False)])
+def test_rows_2_and_3_what_was_taken_is_not_known_afterwards(
+    make: MakeWire, request_: bytes, *, is_repeated: bool
+) -> None:
+    """A transport drops what it holds before it tells of the loss: as row 5."""
+    wire = make()
+    client = ask(wire, request_)
+    wire.origin().stop_taking()
+    wire.origin().leave(BrokenPipeError())
+    go_on(wire)
+    assert len(wire.origins) == 1 + is_repeated
+    if is_repeated:
+        wire.origin().send(OK)
+    assert status_of(client.take()) == (200 if is_repeated else 502)
+
+
+@pytest.mark.parametrize("error", [None, ConnectionResetError()])
+def test_row_4_a_reused_connection_is_lost_get(
+    make: MakeWire, error: Exception | None
+) -> None:
+    """Very likely the keep-alive race: what is idempotent is sent again."""
+    wire = warmed(make)
+    client = ask(wire, get())
+    wire.origin().leave(error)
+    go_on(wire)
+    wire.origin().send(OK)
+    assert client.take().endswith(b"ok")
+
+
+def test_row_4_a_reused_connection_is_lost_post(make: MakeWire) -> None:
+    """It may have been acted on: told, with what to do about it."""
+    wire = warmed(make)
+    client = ask(wire, post())
+    wire.origin().leave()
+    told = client.take()
+    assert status_of(told) == 502
+    assert header_of(told, "x-316-code") == "316-CONN-STALE"
+    assert header_of(told, "x-316-processed") is None
+    assert wire.faults[0]["retry_skipped_reason"] == "method"
+    assert wire.faults[0]["attempts"][0]["reused"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(None, "316-CONN-TERMINATED"), (ConnectionResetError(), "316-CONN-RESET")],
+)
+def test_row_5_a_fresh_connection_is_lost(
+    make: MakeWire, error: Exception | None, code: str
+) -> None:
+    """Likely a crash: idempotent only."""
+    wire = make()
+    client = ask(wire, get())
+    wire.origin().leave(error)
+    go_on(wire)
+    wire.origin().send(OK)
+    assert client.take().endswith(b"ok")
+    client = ask(wire, post())
+    wire.origin().leave(error)
+    assert wire.faults[0]["attempts"][0]["code"] in {code, "316-CONN-STALE"}
+    assert status_of(client.take()) == 502
+
+
+@BOTH
+def test_row_7_too_early(wire: FakeWire, request_: bytes) -> None:
+    """All methods (RFC 8470, 5.2), but once."""
+    client = ask(wire, request_)
+    wire.origin().send(answer(425))
+    go_on(wire)
+    wire.origin().send(OK)
+    assert client.take().endswith(b"ok")
+    client.send(request_)
+    wire.origin().send(answer(425))
+    go_on(wire)
+    wire.origin().send(answer(425))
+    go_on(wire)
+    assert status_of(client.take()) == 425
+
+
+@BOTH
+def test_row_8_a_peer_says_that_it_did_nothing(make: MakeWire, request_: bytes) -> None:
+    wire = make(upstream=PEER)
+    client = ask(wire, request_)
+    wire.origin().send(REFUSAL)
+    go_on(wire)
+    wire.origin().send(OK)
+    assert client.take().endswith(b"ok")
+
+
+def test_row_8_anybody_else_is_not_believed(wire: FakeWire) -> None:
+    """And the field is not handed on: it is between two proxies."""
+    told = wire.ask(post(), REFUSAL)
+    assert status_of(told) == 503
+    assert header_of(told, "x-316-processed") is None
+
+
+@BOTH
+def test_row_9_408_as_the_first_word_of_a_reused_connection(
+    make: MakeWire, request_: bytes
+) -> None:
+    """How some servers say that they closed an idle one."""
+    wire = warmed(make)
+    client = ask(wire, request_)
+    wire.origin().send(answer(408))
+    go_on(wire)
+    assert len(wire.origins) == 2
+    wire.origin().send(OK)
+    assert client.take().endswith(b"ok")
+
+
+def test_row_9_408_on_a_fresh_connection_is_an_answer(wire: FakeWire) -> None:
+    assert status_of(wire.ask(post(), answer(408))) == 408
+
+
+@pytest.mark.parametrize(
+    ("preset", "request_", "is_repeated"),
+    [
+        ("idempotent", get(), True),
+        ("idempotent", post(), False),
+        ("safe", get(), False),
+    ],
+)
+def test_row_10_a_try_takes_too_long(
+    make: MakeWire, preset: str, request_: bytes, *, is_repeated: bool
+) -> None:
+    """Idempotent, and if it is asked for."""
+    wire = make(retry={**IDEMPOTENT, "preset": preset}, timeouts={"per_try": "1s"})
+    client = ask(wire, request_)
+    wire.clock.advance(1.001)
+    assert wire.origin(0).is_closed
+    assert len(wire.origins) == 1 + is_repeated
+    if is_repeated:
+        wire.origin().send(OK)
+    assert status_of(client.take()) == (200 if is_repeated else 504)
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_row_11_a_status_by_list(make: MakeWire, status: int) -> None:
+    wire = make(retry=IDEMPOTENT)
+    client = ask(wire, get())
+    wire.origin().send(answer(status))
+    wire.origin().send(OK)
+    assert client.take().endswith(b"ok")
+
+
+@pytest.mark.parametrize(
+    ("retry", "request_", "status"),
+    [
+        ({}, get(), 503),
+        (IDEMPOTENT, post(), 503),
+        (IDEMPOTENT, get(), 500),
+        (IDEMPOTENT, get(), 429),
+        ({"preset": "off"}, get(), 503),
+        ({**IDEMPOTENT, "max_retries": 0}, get(), 503),
+    ],
+)
+def test_row_11_a_status_that_is_not_listed(
+    make: MakeWire, retry: dict[str, Any], request_: bytes, status: int
+) -> None:
+    wire = make(retry=retry)
+    told = wire.ask(request_, answer(status))
+    assert status_of(told) == status
+    assert body_of(told) == b"busy"
+    assert len(wire.origins) == 1
+
+
+def test_row_12_a_body_breaks_off(make: MakeWire) -> None:
+    """Never, whatever is configured: the client has a part of it."""
+    retry = {"preset": "custom", "on": ["5xx", "reset", "refused", "connect-failure"]}
+    wire = make(retry=retry)
+    client = ask(wire, get())
+    wire.origin().send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
+    wire.origin().leave(ConnectionResetError())
+    go_on(wire)
+    assert client.is_closed
+    assert len(wire.origins) == 1
+
+
+# The limits.
+
+
+def test_the_last_real_answer_is_the_final_one(make: MakeWire) -> None:
+    """In the application's own words, and upper hops are told to leave it."""
+    wire = make(retry=IDEMPOTENT)
+    told = wire.ask(get(), answer(503), answer(503), answer(503))
+    assert status_of(told) == 503
+    assert body_of(told) == b"busy"
+    assert header_of(told, "x-316-code") == "316-RETRY-EXHAUSTED"
+    assert header_of(told, "x-316-retry") == "exhausted"
+    assert header_of(told, "proxy-status") == (
+        'sidecar; received-status=503; details="316-RETRY-EXHAUSTED"'
+    )
+    assert [a["status"] for a in wire.faults[0]["attempts"]] == [503, 503, 503]
+
+
+def test_tries_that_never_reached_anything_are_told_as_unprocessed(
+    make: MakeWire,
+) -> None:
+    wire = make(retry={"backoff": {"base": "0s"}})
+    wire.refuse()
+    told = wire.ask(post())
+    assert header_of(told, "x-316-code") == "316-RETRY-EXHAUSTED"
+    assert header_of(told, "x-316-retry") == "exhausted"
+    assert header_of(told, "x-316-processed") == "no"
+    codes = [a["code"] for a in wire.faults[0]["attempts"]]
+    assert codes == ["316-CONN-REFUSED"] * 3
+
+
+def test_one_try_that_may_have_been_processed_is_enough(make: MakeWire) -> None:
+    """The last was refused, the first was not: nobody can say that nothing was done."""
+    wire = make(retry={"max_retries": 1, "backoff": {"base": "0s"}})
+    client = ask(wire, get())
+    wire.refuse()
+    wire.origin().leave()
+    assert header_of(client.take(), "x-316-processed") is None
+
+
+def test_an_empty_budget_stops_retries(make: MakeWire) -> None:
+    budget = {"ratio": "0%", "min_per_sec": 0, "min_concurrent": 0}
+    wire = make(upstream={"retry_budget": budget}, retry=IDEMPOTENT)
+    told = wire.ask(get(), answer(503))
+    assert header_of(told, "x-316-code") == "316-RETRY-BUDGET"
+    assert body_of(told) == b"busy"
+    assert wire.faults[0]["retry_skipped_reason"] == "budget"
+
+
+def test_a_budget_bounds_retries_at_once(make: MakeWire) -> None:
+    budget = {"ratio": "0%", "min_per_sec": 100, "min_concurrent": 1}
+    wire = make(upstream={"retry_budget": budget}, retry=IDEMPOTENT)
+    first, second = ask(wire, get()), ask(wire, get())
+    one, two = wire.origins
+    one.send(answer(503))
+    two.send(answer(503))
+    assert header_of(second.take(), "x-316-code") == "316-RETRY-BUDGET"
+    wire.origin().send(OK)
+    assert first.take().endswith(b"ok")
+
+
+def test_a_wait_grows_and_is_never_over_its_cap(make: MakeWire) -> None:
+    """U(0, base), U(0, 3 base), ... up to the cap; time moves only here."""
+    backoff = {"base": "100ms", "max": "200ms"}
+    wire = make(retry={**IDEMPOTENT, "max_retries": 3, "backoff": backoff})
+    client = ask(wire, get())
+    waits = []
+    for _ in range(3):
+        wire.origin().send(answer(503))
+        begin_s, count = wire.clock.now_s(), len(wire.origin().received)
+        while len(wire.origins) == 1 and len(wire.origin().received) == count:
+            wire.clock.advance(0.001)
+        waits.append(wire.clock.now_s() - begin_s)
+        wire.origins[:] = wire.origins[-1:]
+    wire.origin().send(OK)
+    assert client.take().endswith(b"ok")
+    assert 0 < waits[0] <= 0.101
+    assert all(wait <= 0.201 for wait in waits)
+    assert len(set(waits)) == 3
+
+
+@pytest.mark.parametrize("value", ["1", "Tue, 14 Nov 2023 22:13:21 GMT"])
+def test_retry_after_is_waited_for(make: MakeWire, value: str) -> None:
+    """In both of its forms (RFC 9110, 10.2.3)."""
+    wire = make(retry=IDEMPOTENT)
+    client = ask(wire, get())
+    wire.origin().send(answer(503, f"Retry-After: {value}"))
+    wire.clock.advance(0.999)
+    assert len(wire.origins) == 1
+    assert wire.origin().received.count(b"GET") == 1
+    wire.clock.advance(0.002)
+    wire.origin().send(OK)
+    assert client.take().endswith(b"ok")
+
+
+@pytest.mark.parametrize("value", ["2", "Tue, 14 Nov 2023 23:13:21 GMT"])
+def test_retry_after_beyond_its_limit_is_handed_on(make: MakeWire, value: str) -> None:
+    wire = make(retry=IDEMPOTENT)
+    told = wire.ask(get(), answer(503, f"Retry-After: {value}"))
+    assert header_of(told, "retry-after") == value
+    assert wire.faults[0]["retry_skipped_reason"] == "retry_after_too_long"
+
+
+def test_no_wait_is_begun_that_the_deadline_ends(make: MakeWire) -> None:
+    wire = make(retry=IDEMPOTENT)
+    request = get("/", "x-316-deadline-ms: 500")
+    told = wire.ask(request, answer(503, "Retry-After: 1"))
+    assert status_of(told) == 503
+    assert wire.faults[0]["retry_skipped_reason"] == "deadline"
+
+
+def test_another_endpoint_comes_first(make: MakeWire) -> None:
+    three = {"endpoints": [f"10.0.0.{n}:80" for n in (1, 2, 3)]}
+    wire = make(upstream=three, retry=IDEMPOTENT)
+    ask(wire, get())
+    for _ in range(3):
+        wire.origin().send(answer(503))
+    names = [a["endpoint"] for a in wire.faults[0]["attempts"]]
+    assert sorted(names) == three["endpoints"]
+
+
+def test_a_wait_is_spared_only_if_nothing_was_sent(make: MakeWire) -> None:
+    wire = make(upstream=TWO, retry={"preset": "idempotent"})
+    wire.refuse("10.0.0.1:80")
+    client = ask(wire, get())
+    wire.origin().send(OK)
+    assert client.take().endswith(b"ok")
+
+
+def test_a_retry_never_meets_a_second_pooled_connection(make: MakeWire) -> None:
+    """It would be dead in the same way."""
+    wire = make()
+    clients = [ask(wire, get()) for _ in range(3)]
+    for origin in list(wire.origins):
+        origin.send(OK)
+    client = ask(wire, get())
+    wire.origins[-1].leave()
+    go_on(wire)
+    assert len(wire.origins) == 4
+    wire.origin().send(OK)
+    assert client.take().endswith(b"ok")
+    assert all(c.take().endswith(b"ok") for c in clients)
+
+
+@pytest.mark.parametrize("is_chunked", [False, True])
+def test_a_body_is_sent_again_whole(make: MakeWire, *, is_chunked: bool) -> None:
+    body = bytes(range(256)) * 4
+    request = post(body)
+    if is_chunked:
+        head = get("/", "Transfer-Encoding: chunked", method="POST")
+        request = head + b"400\r\n" + body + b"\r\n0\r\nX-T: y\r\n\r\n"
+    wire = make(upstream=PEER)
+    ask(wire, request)
+    wire.origin().send(REFUSAL)
+    wire.origin().take()
+    go_on(wire)
+    first, _, second = (
+        wire.origin().received.partition(b"POST / ")[2].partition(b"POST / ")
+    )
+    if not second:
+        first, second = wire.origin(0).received, wire.origin().received
+    assert body_of(first) == body_of(second) == body_of(request)
+    wire.origin().send(OK)
+
+
+def test_a_body_that_is_still_coming_is_sent_again_as_it_comes(
+    make: MakeWire,
+) -> None:
+    wire = make(upstream=PEER)
+    client = ask(wire, post(b"12345678")[:-4])
+    wire.origin().send(REFUSAL)
+    client.send(b"56")
+    go_on(wire)
+    assert body_of(wire.origin().received) == b"123456"
+    client.send(b"78")
+    assert body_of(wire.origin().received) == b"12345678"
+    wire.origin().send(OK)
+    assert client.take().endswith(b"ok")
+
+
+@pytest.mark.parametrize(("size", "is_repeated"), [(64, True), (65, False)])
+def test_a_body_is_kept_up_to_64_kib(
+    make: MakeWire, size: int, *, is_repeated: bool
+) -> None:
+    wire = make(upstream=PEER)
+    client = ask(wire, post(b"x" * size * 1024))
+    wire.origin().send(REFUSAL)
+    go_on(wire)
+    sent = sum(origin.received.count(b"POST") for origin in wire.origins)
+    assert sent == 1 + is_repeated
+    if is_repeated:
+        wire.origin().send(OK)
+    else:
+        assert wire.faults[0]["retry_skipped_reason"] == "body_too_large"
+    assert status_of(client.take()) == (200 if is_repeated else 503)
+
+
+def test_an_upgrade_is_not_asked_for_again(make: MakeWire) -> None:
+    wire = make(retry=IDEMPOTENT)
+    request = get("/", "Connection: Upgrade", "Upgrade: echo")
+    assert status_of(wire.ask(request, answer(503))) == 503
+    assert wire.faults[0]["retry_skipped_reason"] == "upgrade"
+
+
+def test_nothing_is_tried_for_a_client_that_is_gone(make: MakeWire) -> None:
+    wire = make(retry={"preset": "idempotent", "backoff": {"base": "100ms"}})
+    client = ask(wire, get())
+    wire.origin().send(answer(503))
+    client.leave()
+    wire.clock.advance(10)
+    assert wire.origin().received.count(b"GET") == 1
+    assert wire.codes == ["316-CLIENT-ABORT"]
+
+
+def test_what_an_upper_hop_tries_again_is_not_tried_again_here(
+    make: MakeWire,
+) -> None:
+    """Of statuses: else tries multiply from hop to hop."""
+    wire = make(retry=IDEMPOTENT)
+    told = wire.ask(get("/", "x-316-attempt: 2"), answer(503))
+    assert status_of(told) == 503
+    assert wire.faults[0]["retry_skipped_reason"] == "upper_hop"
+
+
+@pytest.mark.xfail(
+    raises=AssertionError, strict=True, reason="what a lower hop says is not looked at"
+)
+def test_what_a_lower_hop_tried_in_vain_is_not_tried_again_here(
+    make: MakeWire,
+) -> None:
+    wire = make(retry=IDEMPOTENT)
+    told = wire.ask(get(), answer(503, "x-316-retry: exhausted"))
+    assert status_of(told or b"- 0 -") == 503
+
+
+@pytest.mark.xfail(
+    raises=AssertionError, strict=True, reason="Early-Data is not looked at"
+)
+def test_425_to_early_data_is_handed_on(wire: FakeWire) -> None:
+    """RFC 8470, 5.2: only who sent it early can send it late."""
+    client = ask(wire, get("/", "Early-Data: 1"))
+    wire.origin().send(answer(425))
+    go_on(wire)
+    assert status_of(client.take() or b"- 0 -") == 425
+
+
+def test_each_try_tells_its_number_in_the_same_trace(make: MakeWire) -> None:
+    wire = make(retry=IDEMPOTENT)
+    ask(wire, get())
+    wire.origin().leave()
+    first, second = (origin.received for origin in wire.origins)
+    assert header_of(first, "x-316-attempt") == "1"
+    assert header_of(second, "x-316-attempt") == "2"
+    assert header_of(first, "x-request-id") == header_of(second, "x-request-id")
+    traces = [str(header_of(raw, "traceparent")).split("-") for raw in (first, second)]
+    assert traces[0][1] == traces[1][1]
+    assert traces[0][2] != traces[1][2]
+    wire.origin().send(OK)
+
+
+def test_an_answer_that_is_dropped_frees_its_connection(make: MakeWire) -> None:
+    """Whole, it is kept; else it is closed, and nothing waits for its end."""
+    wire = make(retry=IDEMPOTENT)
+    client = ask(wire, get())
+    wire.origin().send(b"HTTP/1.1 503 X\r\nContent-Length: 9999999\r\n\r\nhalf")
+    assert wire.origin(0).is_closed
+    wire.origin().send(OK)
+    assert body_of(client.take()) == b"ok"
+
+
+@pytest.mark.xfail(
+    raises=AssertionError, strict=True, reason="the answer before it was thrown away"
+)
+def test_a_real_answer_beats_a_later_failure(make: MakeWire) -> None:
+    """Semantics, 2.2: the last real response, not an invented one."""
+    wire = make(retry={**IDEMPOTENT, "max_retries": 1})
+    client = ask(wire, get())
+    wire.refuse()
+    wire.origin().send(answer(503))
+    go_on(wire)
+    assert status_of(client.take()) == 503
