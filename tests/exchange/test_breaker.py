@@ -180,13 +180,16 @@ def test_every_try_is_counted(make: MakeWire) -> None:
 
 
 def test_a_retry_into_an_open_circuit_is_told_as_such(make: MakeWire) -> None:
-    """In this proxy's own name, with what the first try met in the record."""
+    """What opened it is told: that it is open now is only why there was no other."""
     retry = {"max_retries": 2, "backoff": {"base": "0s"}}
     wire = make(retry=retry, circuit_breaker={"consecutive_failures": 1})
     client = wire.client()
     client.send(get())
     wire.origin().leave()
-    assert is_refused(client.take())
+    answer = client.take()
+    assert status_of(answer) == 502
+    assert header_of(answer, "x-316-code") == "316-RETRY-EXHAUSTED"
+    assert wire.faults[0]["retry_skipped_reason"] == "circuit_open"
     codes = [a["code"] for a in wire.faults[0]["attempts"]]
     assert codes == ["316-CONN-TERMINATED", "316-CIRCUIT-OPEN"]
     assert wire.faults[0]["processed"] == "unknown"

@@ -82,14 +82,14 @@ def test_a_half_sent_head_is_still_waited_for(wire: FakeWire) -> None:
     assert header_of(client.take(), "x-316-code") == "316-DRAINING"
 
 
-def test_a_new_connection_is_refused_likewise(wire: FakeWire) -> None:
-    """It was in the backlog when the listener closed."""
+def test_a_new_connection_is_answered_likewise(wire: FakeWire) -> None:
+    """Who has not heard yet may go elsewhere at once: nothing was done."""
     drain(wire)
-    client = wire.client()
-    client.send(get())
-    if client.received:
-        assert header_of(client.take(), "x-316-code") == "316-DRAINING"
-    assert client.is_closed
+    answer = wire.ask(post())
+    assert header_of(answer, "x-316-code") == "316-DRAINING"
+    assert header_of(answer, "x-316-processed") == "no"
+    assert header_of(answer, "connection") == "close"
+    assert wire.origins == []
 
 
 def test_a_tunnel_goes_on_until_its_end(wire: FakeWire) -> None:
@@ -118,14 +118,52 @@ def test_outbound_stays_open(wire: FakeWire) -> None:
     assert not client.is_closed
 
 
-@pytest.mark.parametrize("begin", ["request", "tunnel", "idle"])
-def test_a_second_signal_ends_all_at_once(wire: FakeWire, begin: str) -> None:
-    client = wire.client()
-    if begin != "idle":
-        lines = ("Connection: Upgrade", "Upgrade: x") if begin == "tunnel" else ()
-        client.send(get("/", *lines))
-    for connection in list(wire.acceptor.connections):
-        connection.abort()
+# When the time for it is over, or a second signal comes.
+
+
+def cut(wire: FakeWire) -> None:
+    wire.acceptor.cut()
     wire.turn()
+
+
+def test_a_cut_answers_what_is_under_way(wire: FakeWire) -> None:
+    client = begun(wire)
+    cut(wire)
+    answer = client.take()
+    assert status_of(answer) == 503
+    assert header_of(answer, "x-316-code") == "316-DRAINING"
+    assert header_of(answer, "x-316-processed") is None
     assert client.is_closed
-    assert wire.leftovers.get("connections") is None
+    assert wire.origin().is_closed
+
+
+def test_a_cut_response_looks_broken(wire: FakeWire) -> None:
+    client = begun(wire)
+    wire.origin().send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha")
+    cut(wire)
+    assert body_of(client.take()) == b"ha"
+    assert client.is_closed
+
+
+@pytest.mark.parametrize("protocol", ["websocket", "echo"])
+def test_a_cut_tunnel_ends_with_a_word_where_there_is_one(
+    wire: FakeWire, protocol: str
+) -> None:
+    """RFC 6455, 7.4.1: 1001, going away. Of other protocols we know none."""
+    client = begun(wire, get("/", "Connection: Upgrade", f"Upgrade: {protocol}"))
+    head = f"HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n\r\n"
+    wire.origin().send(head.encode())
+    client.take()
+    cut(wire)
+    assert client.take() == (b"\x88\x02\x03\xe9" if protocol == "websocket" else b"")
+    assert client.is_closed
+    assert wire.origin().is_closed
+
+
+@pytest.mark.parametrize("part", [b"\r\n", b"GET / HT"])
+def test_a_cut_ends_what_is_no_request_yet(wire: FakeWire, part: bytes) -> None:
+    client = wire.client()
+    client.send(part)
+    cut(wire)
+    assert client.is_closed
+    assert wire.codes == []

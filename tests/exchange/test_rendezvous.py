@@ -17,7 +17,7 @@ class Story:
     async def run(self, waits: int = 2) -> None:
         for _ in range(waits):
             try:
-                await self.meeting.wait()
+                await self.meeting
                 self.met.append("woken")
             except ValueError as error:
                 self.met.append(str(error))
@@ -84,7 +84,7 @@ def test_an_interruption_may_be_forgotten() -> None:
     async def forgetful() -> None:
         meeting.interrupt(ValueError("of an attempt that is over"))
         meeting.forget()
-        await meeting.wait()
+        await meeting
 
     meeting.run(forgetful())
     assert meeting.interruption is None

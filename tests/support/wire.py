@@ -45,8 +45,25 @@ if TYPE_CHECKING:
 
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-_QUIET, _KEPT_OPEN = os.pipe()  # Nothing will ever come from it.
-_READY = os.open(os.devnull, os.O_RDONLY)  # Can always be read.
+
+
+class FakeSocket:
+    """A descriptor that can be asked whether it has something to read."""
+
+    def __init__(self, data: bytes = b"") -> None:
+        self._fds = os.pipe()
+        os.set_blocking(self._fds[0], False)
+        os.write(self._fds[1], data)
+
+    def fileno(self) -> int:
+        return self._fds[0]
+
+    def __del__(self) -> None:
+        for fd in self._fds:
+            os.close(fd)
+
+
+_QUIET = FakeSocket()
 
 
 def get(path: str = "/", *lines: str, method: str = "GET") -> bytes:
@@ -207,9 +224,9 @@ class End:
         self.transport.lose(error)
         self._wire.turn()
 
-    def seem_ready(self) -> None:
-        """Have something to read of which the loop has not told yet."""
-        self.transport._extra["socket"] = _READY  # type: ignore[attr-defined]
+    def leave_unread(self, data: bytes) -> None:
+        """Have sent something of which the loop has not told yet."""
+        self.transport._extra["socket"] = FakeSocket(data)  # type: ignore[attr-defined]
 
     def stop_taking(self) -> None:
         """Read no more: what is written piles up."""
