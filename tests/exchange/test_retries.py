@@ -380,6 +380,18 @@ def test_no_wait_is_begun_that_the_deadline_ends(make: MakeWire) -> None:
     assert wire.faults[0]["retry_skipped_reason"] == "deadline"
 
 
+def test_no_try_is_begun_that_could_not_even_connect(make: MakeWire) -> None:
+    """Semantics, 2.2: less is left than it usually takes to connect."""
+    wire = make(retry=IDEMPOTENT)
+    wire.is_holding = True
+    client = ask(wire, get("/", "x-316-deadline-ms: 5000"))
+    wire.clock.advance(3)
+    wire.open_next()
+    wire.origin().send(answer(503))
+    assert status_of(client.take()) == 503
+    assert wire.faults[0]["retry_skipped_reason"] == "deadline"
+
+
 def test_another_endpoint_comes_first(make: MakeWire) -> None:
     three = {"endpoints": [f"10.0.0.{n}:80" for n in (1, 2, 3)]}
     wire = make(upstream=three, retry=IDEMPOTENT)

@@ -40,6 +40,16 @@ def test_the_handshake_goes_through(wire: FakeWire) -> None:
     assert header_of(answer, "connection") == "Upgrade"
 
 
+def test_a_second_handshake_goes_through_like_the_first(wire: FakeWire) -> None:
+    """Most of its lines are known by now, and one is always new."""
+    for n in range(4):
+        client = wire.client()
+        client.send(get("/", "Connection: Upgrade", "Upgrade: echo", f"Sec-Key: {n}"))
+        accept = b"Sec-Accept: %d\r\n\r\n" % n
+        wire.origin().send(SWITCH.removesuffix(b"\r\n") + accept)
+        assert status_of(client.take()) == 101
+
+
 def test_bytes_go_both_ways_as_they_come(wire: FakeWire) -> None:
     client, origin = tunnel(wire)
     every_byte = bytes(range(256))
