@@ -9,7 +9,8 @@ from tests.support.wire import OK, get, post
 
 if TYPE_CHECKING:
     from tests.exchange.conftest import MakeWire
-    from tests.support.wire import End, FakeWire
+    from tests.support.ends import End
+    from tests.support.wire import FakeWire
 
 OFF = {"preset": "off"}
 

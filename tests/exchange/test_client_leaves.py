@@ -11,7 +11,8 @@ from tests.support.wire import OK, get, post
 
 if TYPE_CHECKING:
     from tests.exchange.conftest import MakeWire
-    from tests.support.wire import End, FakeWire
+    from tests.support.ends import End
+    from tests.support.wire import FakeWire
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 

@@ -10,7 +10,8 @@ from tests.support.proxy import body_of, header_of, status_of
 from tests.support.wire import OK, get, post
 
 if TYPE_CHECKING:
-    from tests.support.wire import End, FakeWire
+    from tests.support.ends import End
+    from tests.support.wire import FakeWire
 
 
 def begun(wire: FakeWire, request: bytes = get()) -> End:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sidecar.wire.head import parse_request, parse_response
 from tests.support.proxy import header_of
 from tests.support.wire import OK, get
 
@@ -100,6 +101,23 @@ def test_another_client_asks_the_same_and_is_sent_the_same(wire: FakeWire) -> No
         for head in (first, second)
     ]
     assert plain[0] == plain[1]
+
+
+def test_no_exchange_changes_what_is_remembered(make: MakeWire) -> None:
+    """Many messages share a section, of this client and of others."""
+    edits = {"remove": ["Accept"], "set": {"Host": "b"}, "add": {"Vary": "x"}}
+    wire = make(request_headers=edits, response_headers=edits, retry={"preset": "off"})
+    asked, told = get("/", "Accept: x"), b"HTTP/1.1 503 No\r\nVary: y\r\n\r\n"
+    for _ in range(2):
+        parse_request(asked)
+        parse_response(told, "GET")
+    sections = parse_request(asked).section, parse_response(told, "GET").section
+    before = [(list(one.lines), dict(one.named)) for one in sections]
+    wire.ask(asked, told)
+    wire.origin().send_eof()
+    assert parse_request(asked).section is sections[0]
+    assert parse_response(told, "GET").section is sections[1]
+    assert [(one.lines, one.named) for one in sections] == before
 
 
 def test_each_way_is_told_of_this_hop(wire: FakeWire) -> None:

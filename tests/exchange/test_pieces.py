@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.wire import End, FakeWire
+from tests.support.wire import FakeWire
+
+if TYPE_CHECKING:
+    from tests.support.ends import End
 
 VARYING = re.compile(  # Ids made by chance, and times.
     rb"(?<=\r\n)(x-request-id|traceparent|x-316-deadline-ms|x-316-fault-id): [^\r]*\r\n"

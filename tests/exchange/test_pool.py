@@ -13,7 +13,8 @@ from tests.support.wire import OK, get, post
 
 if TYPE_CHECKING:
     from tests.exchange.conftest import MakeWire
-    from tests.support.wire import End, FakeWire
+    from tests.support.ends import End
+    from tests.support.wire import FakeWire
 
 ONE = (Address("10.0.0.1", 80),)
 TWO = (Address("10.0.0.1", 80), Address("10.0.0.2", 80))

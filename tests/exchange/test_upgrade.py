@@ -11,7 +11,8 @@ from tests.support.wire import OK, get
 
 if TYPE_CHECKING:
     from tests.exchange.conftest import MakeWire
-    from tests.support.wire import End, FakeWire
+    from tests.support.ends import End
+    from tests.support.wire import FakeWire
 
 ASK = get("/", "Connection: Upgrade", "Upgrade: echo")
 SWITCH = b"HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"

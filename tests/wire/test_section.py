@@ -11,11 +11,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sidecar.model import STAYS_HERE
+from sidecar.model import STAYS_HERE, HeaderSection
 from sidecar.wire import head, section
 from sidecar.wire.fields import request_use, response_use
 from sidecar.wire.head import HeadError, parse_request, parse_response
-from sidecar.wire.section import HeaderSection, SectionReader
+from sidecar.wire.section import SectionReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
