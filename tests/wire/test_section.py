@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import httptools
@@ -21,6 +20,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+REQUEST = [
+    "method",
+    "line",
+    "target",
+    "path",
+    "query",
+    "minor",
+    "authority",
+    "host",
+    "named",
+    "upgrade",
+]
+RESPONSE = ["status", "reason", "minor", "named"]
+FRAMING = ["body_bytes", "keep_alive"]
 START = b"GET / HTTP/1.1"
 LINES = [
     b"Host: a",
@@ -86,13 +99,16 @@ def request_reader() -> SectionReader[head.RequestFacts]:
 def meaning(raw: bytes) -> object:
     """Return all that is read from a head, or that it is refused."""
     parsed: Any
+    is_response = raw.startswith(b"HTTP")
     try:
-        is_response = raw.startswith(b"HTTP")
         parsed = parse_response(raw, "GET") if is_response else parse_request(raw)
     except HeadError:
         return "refused"
     lines = parsed.section.lines
-    facts = [getattr(parsed, f.name) for f in fields(parsed) if f.name != "section"]
+    facts = [
+        getattr(parsed, name)
+        for name in FRAMING + (RESPONSE if is_response else REQUEST)
+    ]
     return [*facts, lines, parsed.fields, parsed.section.sent_on()]
 
 
