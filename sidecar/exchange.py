@@ -69,6 +69,7 @@ class Exchange:
 
     __slots__ = (
         "_answered",
+        "_body_fault",
         "_common",
         "_fault",
         "_found",
@@ -120,6 +121,7 @@ class Exchange:
         self._try: Try | None = None
         self._answered: Try | None = None  # The last attempt that brought an answer.
         self._last_fault: ProxyFault | None = None
+        self._body_fault: ProxyFault | None = None  # The rest of it means nothing.
         self._needs_fresh = False
         self._tunnel: UpstreamConnection | None = None
         self._status = 0
@@ -228,15 +230,18 @@ class Exchange:
     def _heed_deadline(self) -> None:
         """Take over what the caller says of its own limit (semantics: §2.1)."""
         named = self.head.named
+        found: list[float | None] = []
         if b"x-316-deadline-ms" in named and self.client.is_trusted:
-            left_s = parse_deadline_ms(named[b"x-316-deadline-ms"])
-        elif b"grpc-timeout" in named:
-            left_s = parse_grpc_timeout(named[b"grpc-timeout"])
-        else:
-            return
-        if left_s is None:
+            found.append(parse_deadline_ms(named[b"x-316-deadline-ms"]))
+        if b"grpc-timeout" in named:
+            found.append(parse_grpc_timeout(named[b"grpc-timeout"]))
+        limits_s = [left_s for left_s in found if left_s is not None]
+        if len(limits_s) < len(found):
             msg = "x-316-deadline-ms or grpc-timeout cannot be read"
             raise ProxyFault(FaultCode.PROTO_CONTROL_HEADER, msg)
+        if not limits_s:
+            return
+        left_s = min(limits_s)
         self.limits.on_deadline(self._start_s, left_s)
         if left_s <= 0:
             raise classify_timeout(TimeoutKind.DEADLINE, Phase.REQUEST, left_s)
@@ -251,6 +256,8 @@ class Exchange:
         """Ask whether it may be made, and for a connection; see `Pool.take`."""
         if self.client.is_gone:
             raise self._client_left()
+        if self._body_fault is not None:
+            raise self._body_fault
         body, upstream, now_s = self.body, attempt.route.upstream, attempt.start_s
         attempt.admit(self.head.method)
         is_body_to_come = body is not None and not body.is_complete
@@ -274,7 +281,8 @@ class Exchange:
             self._request_id,
             self._trace,
             attempt.n,
-            self.limits.request_due_s - attempt.start_s,
+            self.limits.left_s,
+            is_grpc_timed=b"grpc-timeout" in self.head.named,
         )
         attempt.send(self.head.method, raw)
         while attempt.head is None:
@@ -378,11 +386,11 @@ class Exchange:
         if runtime.is_draining and self.client.listener == "inbound":
             writer.keep_alive = False
         section = response_section(head, runtime.via_line, edits, tags)
-        writer.start(section, head, self.head.method, attempt.relay_to(writer))
         if not attempt.is_ended:
-            self.limits.on_response(head)
-            while not attempt.is_ended:
-                await self._meeting
+            self.limits.on_response(head)  # First: the client may be full at once.
+        writer.start(section, head, self.head.method, attempt.relay_to(writer))
+        while not attempt.is_ended:
+            await self._meeting
         if writer.is_chunked:
             writer.end(attempt.trailers)
 
@@ -404,7 +412,11 @@ class Exchange:
     def _answer(self, fault: ProxyFault) -> None:
         """Tell the client of a failure, as far as it can still be told."""
         attempt, writer, head = self._try, self.writer, self.head
-        if attempt is not None and attempt.fault is None and attempt.head is None:
+        if (
+            attempt is not None
+            and attempt.fault is None
+            and (attempt.head is None or fault.timeout is not None)
+        ):
             attempt.fault = fault
         fault_id = self.runtime.new_fault_id()
         self._fault = telling.of_fault(fault, self.attempts, fault_id)
@@ -567,11 +579,11 @@ class Exchange:
             body.feed(data)
         except ProxyFault as fault:
             self.writer.keep_alive = False
+            self._body_fault = fault
             self._meeting.interrupt(fault)
             return b""
-        if body.is_complete and self._has_slot:
-            is_under_way = self._try is not None and not self.writer.has_begun
-            self.limits.on_uploaded(is_attempt_under_way=is_under_way)
+        if body.is_complete and self._has_slot and not self.writer.has_begun:
+            self.limits.on_uploaded(is_attempt_under_way=self._try is not None)
         return body.rest
 
     def cut(self) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _MAX_REQUEST_ID_BYTES: Final = 128
 _SLASH: Final = ord("/")
+_MAX_GRPC_MS: Final = 99_999_999  # Eight digits.
 
 
 def request_id(head: RequestHead, trace: TraceContext, rng: Random) -> bytes:
@@ -45,7 +46,8 @@ def common_lines(
     host = route.rewrite.host
     if host is None:
         if head.named.get(b"host") != head.authority:
-            host = head.authority  # Of the absolute form (RFC 9112, 3.2.2).
+            # That of the absolute form (RFC 9112, 3.2.2), or HTTP/1.0 has none.
+            host = head.authority or str(upstream.endpoints[0]).encode()
     elif not host:
         host = str(upstream.endpoints[0]).encode()
     section = request_section(head, hop, host, route.request_edits)
@@ -56,7 +58,13 @@ def common_lines(
 
 
 def head_of_attempt(
-    common: bytes, request_id: bytes, trace: TraceContext, n: int, left_s: float
+    common: bytes,
+    request_id: bytes,
+    trace: TraceContext,
+    n: int,
+    left_s: float,
+    *,
+    is_grpc_timed: bool = False,
 ) -> bytes:
     """Return the whole head of attempt `n`.
 
@@ -66,11 +74,15 @@ def head_of_attempt(
         trace: Of the request.
         n: From 1.
         left_s: How long the request may still take; infinity: no limit is told.
+        is_grpc_timed: The caller's limit came as grpc-timeout, and goes on as that.
     """
     last = b""
     if left_s != NEVER_S:
         left_ms = int(left_s * 1000)
-        last = b"x-316-deadline-ms: %d\r\n" % (left_ms if left_ms > 0 else 1)
+        left_ms = left_ms if left_ms > 0 else 1
+        last = b"x-316-deadline-ms: %d\r\n" % left_ms
+        if is_grpc_timed:
+            last += b"grpc-timeout: %dm\r\n" % min(left_ms, _MAX_GRPC_MS)
     if trace.state:
         last += b"tracestate: %b\r\n" % trace.state
     return (

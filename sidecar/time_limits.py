@@ -116,7 +116,8 @@ class TimeLimits:
     def on_uploaded(self, *, is_attempt_under_way: bool) -> None:
         """The body is whole: from now on the request's time runs."""
         now_s = self._clock.now_s()
-        self._idle_limit_s = NEVER_S
+        if self._idle_kind is not TimeoutKind.UPSTREAM_WRITE:
+            self._idle_limit_s = NEVER_S
         if self._timeouts.request_s is not None:
             self._limit_request(_REQUEST, now_s, self._timeouts.request_s)
         if is_attempt_under_way:
@@ -133,6 +134,8 @@ class TimeLimits:
     def on_attempt_over(self) -> None:
         """Nothing is under way."""
         self._attempt_due_s = NEVER_S
+        if self._idle_kind is TimeoutKind.UPSTREAM_WRITE:
+            self._idle_kind, self._idle_limit_s = _STREAM_IDLE, NEVER_S
 
     def on_wait(self) -> None:
         """The next attempt is not to begin at once."""

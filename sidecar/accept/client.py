@@ -107,9 +107,12 @@ class ClientConnection(asyncio.Protocol):
     async def _serve(self) -> None:
         """Serve until either side has had enough; raises nothing."""
         runtime = self._acceptor.runtime
+        most = runtime.snapshot.limits.requests_per_connection
         try:
             while (head := await self._next_head(runtime)) is not None:
                 exchange = self._exchange = Exchange(runtime, self, head)
+                if self._served + 1 == most:
+                    self.writer.keep_alive = False
                 if self._buffer:
                     data, self._buffer = self._buffer, b""
                     self._buffer = exchange.on_client_data(data)
@@ -132,8 +135,7 @@ class ClientConnection(asyncio.Protocol):
         self._served += 1
         if self._is_reading_paused:
             self.resume_reading()
-        most = self._acceptor.runtime.snapshot.limits.requests_per_connection
-        return may_follow and not self.is_gone and self._served != most
+        return may_follow and not self.is_gone
 
     async def _give_way(self) -> None:
         """Between requests that came together: let others go first.
@@ -148,6 +150,7 @@ class ClientConnection(asyncio.Protocol):
                 await self.meeting
             if self._is_late:
                 self.transport.abort()
+            self.resume_reading()
         elif self._served % _IN_A_ROW == 0:
             is_over = False
 
@@ -318,6 +321,10 @@ class ClientConnection(asyncio.Protocol):
             return
         else:
             self._buffer += data
+            if self._is_full:  # It is to read first.
+                limits = self._acceptor.runtime.snapshot.limits
+                if len(self._buffer) > limits.buffer_bytes:
+                    self.pause_reading()
             self.meeting.deliver()
 
     def eof_received(self) -> bool:

@@ -113,7 +113,7 @@ class Pool:
             if age_s > max_idle_s:
                 break
             idle.pop()
-            if not connection.is_open or age_s > connection.idle_limit_s:
+            if connection.is_closing or age_s > connection.idle_limit_s:
                 connection.close()
                 continue
             endpoint.busy += 1

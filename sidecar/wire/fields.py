@@ -35,6 +35,7 @@ HOP_BY_HOP: Final = frozenset(
 )
 _WRITTEN_HERE: Final = frozenset(  # By this hop, in every request.
     (
+        b"grpc-timeout",
         b"traceparent",
         b"tracestate",
         b"x-316-attempt",

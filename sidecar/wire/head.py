@@ -49,6 +49,7 @@ _SLASH: Final = ord("/")
 _NO_CONTENT: Final = 204
 _NOT_MODIFIED: Final = 304
 _FIRST_FINAL: Final = 200
+_SWITCHING: Final = 101
 
 
 class RequestFacts(NamedTuple):
@@ -138,6 +139,9 @@ def parse_response(raw: bytes, method: str) -> ResponseHead:
         or status < _FIRST_FINAL
         or status in (_NO_CONTENT, _NOT_MODIFIED)
     ):
+        if status == _SWITCHING and b"upgrade" not in section.named:
+            msg = "101 does not tell what is spoken from now on"  # RFC 9110, 15.2.2.
+            raise HeadError(msg)
         length, keep_alive = NO_BODY, _is_kept(section.named, minor)
     else:
         length, keep_alive = facts or _response_facts(section, minor)

@@ -76,9 +76,6 @@ def test_it_is_time_left_and_never_a_time_of_day(make: MakeWire) -> None:
     wire.origin().send(OK)
 
 
-@pytest.mark.xfail(
-    raises=AssertionError, strict=True, reason="it is counted from before it connects"
-)
 def test_the_time_to_connect_is_taken_off(wire: FakeWire) -> None:
     wire.is_holding = True
     client = wire.client()
@@ -157,9 +154,6 @@ def test_grpc_is_told_in_its_own_words(wire: FakeWire) -> None:
     assert header_of(answer, "grpc-status") == "4"
 
 
-@pytest.mark.xfail(
-    raises=AssertionError, strict=True, reason="grpc-timeout goes on as it came"
-)
 def test_what_is_left_of_a_grpc_timeout_is_told_as_such(make: MakeWire) -> None:
     """A server of gRPC does not look for x-316-deadline-ms."""
     wire = make()
@@ -173,9 +167,6 @@ def test_what_is_left_of_a_grpc_timeout_is_told_as_such(make: MakeWire) -> None:
     assert header_of(sent, "grpc-timeout") in {"3S", "3000m"}
 
 
-@pytest.mark.xfail(
-    raises=AssertionError, strict=True, reason="only the first of the two is read"
-)
 def test_of_two_limits_of_a_caller_the_smaller_one_counts(wire: FakeWire) -> None:
     client = wire.client()
     client.send(get("/", "x-316-deadline-ms: 9000", "grpc-timeout: 1S"))

@@ -72,11 +72,6 @@ def test_the_origin_is_spoken_to_in_1_1(wire: FakeWire) -> None:
     wire.origin().send(OK)
 
 
-@pytest.mark.xfail(
-    raises=AssertionError,
-    strict=True,
-    reason="it is empty, which nginx for one refuses",
-)
 def test_without_a_host_the_endpoint_is_the_host(wire: FakeWire) -> None:
     """RFC 9112, 3.2: HTTP/1.1 must have one."""
     client = wire.client()

@@ -178,11 +178,6 @@ def test_a_bad_chunk_for_no_route_does_not_cost_the_answer(
     assert not client.transport.was_aborted
 
 
-@pytest.mark.xfail(
-    raises=AssertionError,
-    strict=True,
-    reason="the end of the first try forgets the bad chunk",
-)
 def test_a_bad_chunk_is_not_forgotten_by_a_retry(wire: FakeWire) -> None:
     """The pooled connection is found closed; the body cannot get any better."""
     wire.ask(get(), OK)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.support.wire import OK, get, post
 
 if TYPE_CHECKING:
@@ -110,11 +108,6 @@ def test_who_does_not_read_answers_is_not_served_on(make: MakeWire) -> None:
     assert client.received.count(NOT_FOUND) == 1000
 
 
-@pytest.mark.xfail(
-    raises=AssertionError,
-    strict=True,
-    reason="its buffer grows while its turn is awaited",
-)
 def test_who_does_not_read_answers_is_not_read_on(make: MakeWire) -> None:
     """What it sends would wait in our memory instead."""
     wire = make(matches=ONLY_A)
@@ -155,11 +148,6 @@ def test_a_connection_serves_only_so_many(make: MakeWire) -> None:
     assert client.is_closed
 
 
-@pytest.mark.xfail(
-    raises=AssertionError,
-    strict=True,
-    reason="the last answer does not say that it is it",
-)
 def test_the_last_answer_of_a_connection_says_so(make: MakeWire) -> None:
     """RFC 9112, 9.6: else the client sends on, and does not know what was done."""
     wire = make(matches=ONLY_A, top={"limits": {"requests_per_connection": 2}})

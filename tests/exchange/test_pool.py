@@ -162,9 +162,6 @@ def test_a_response_to_nobody_ends_the_connection(wire: FakeWire, raw: bytes) ->
     assert body_of(wire.ask(get(), OK)) == b"ok"
 
 
-@pytest.mark.xfail(
-    raises=AssertionError, strict=True, reason="a connection that is closing is granted"
-)
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_response_to_nobody_in_the_same_turn(make: MakeWire, method: str) -> None:
     """It came before the request: with no retry at all, nobody may notice."""

@@ -285,11 +285,6 @@ def test_an_upstream_that_was_full_has_its_time_anew(make: MakeWire) -> None:
 # What does not hold yet.
 
 
-@pytest.mark.xfail(
-    raises=AssertionError,
-    strict=True,
-    reason="the limit of the download is set over it",
-)
 def test_a_client_that_is_full_from_the_first_piece_on(make: MakeWire) -> None:
     wire = make(
         timeouts={"request": "1h", "downstream_write": "7s", "stream_idle": "70s"}
@@ -302,11 +297,6 @@ def test_a_client_that_is_full_from_the_first_piece_on(make: MakeWire) -> None:
     assert wire.codes == ["316-CLIENT-SLOW"]
 
 
-@pytest.mark.xfail(
-    raises=AssertionError,
-    strict=True,
-    reason="the end of the upload takes every limit away",
-)
 def test_an_upstream_that_is_full_from_the_last_piece_on(make: MakeWire) -> None:
     wire = make(timeouts={"request": "0s", "stream_idle": "7s"})
     client = ask(wire, LARGE[:100])
@@ -319,11 +309,6 @@ def test_an_upstream_that_is_full_from_the_last_piece_on(make: MakeWire) -> None
 EARLY = [CHUNKED + b"1\r\na\r\n", LENGTH + b"a"]
 
 
-@pytest.mark.xfail(
-    raises=AssertionError,
-    strict=True,
-    reason="the end of the upload takes every limit away",
-)
 @pytest.mark.parametrize("answer", EARLY)
 def test_an_early_response_may_not_stall_after_the_upload(
     make: MakeWire, answer: bytes
@@ -335,9 +320,6 @@ def test_an_early_response_may_not_stall_after_the_upload(
     assert wire.codes == ["316-TIMEOUT-IDLE"]
 
 
-@pytest.mark.xfail(
-    raises=AssertionError, strict=True, reason="the end of the upload starts it over"
-)
 def test_the_request_limit_stays_off_on_a_stream_that_began_early(
     make: MakeWire,
 ) -> None:
@@ -350,11 +332,6 @@ def test_the_request_limit_stays_off_on_a_stream_that_began_early(
     assert wire.codes == []
 
 
-@pytest.mark.xfail(
-    raises=AssertionError,
-    strict=True,
-    reason="such an attempt is recorded as a good one",
-)
 @pytest.mark.parametrize("limit", ["per_try_idle", "request"])
 def test_a_response_that_stalls_speaks_against_its_upstream(
     make: MakeWire, limit: str
@@ -369,11 +346,6 @@ def test_a_response_that_stalls_speaks_against_its_upstream(
     assert header_of(wire.ask(get()) or b"", "x-316-code") == "316-CIRCUIT-OPEN"
 
 
-@pytest.mark.xfail(
-    raises=AssertionError,
-    strict=True,
-    reason="such an attempt is recorded as a good one",
-)
 def test_a_stream_that_falls_silent_is_recorded_but_blamed_on_nobody(
     make: MakeWire,
 ) -> None:

@@ -401,9 +401,6 @@ def test_some_responses_never_have_a_body(status: int, field: bytes) -> None:
     assert parse_response(raw, "GET").body_bytes == NO_BODY
 
 
-@pytest.mark.xfail(
-    raises=pytest.fail.Exception, strict=True, reason="llhttp does, and not always"
-)
 def test_a_switch_to_nothing_is_refused() -> None:
     """RFC 9110, 15.2.2: a 101 tells in Upgrade what is spoken from now on."""
     with pytest.raises(HeadError):
