@@ -148,7 +148,7 @@ class Try:
         """
         connection = self.connection
         assert connection is not None  # noqa: S101 - for the type checker
-        if connection.is_closing or (
+        if not connection.is_open or (
             self.is_reused and method not in SAFE and _has_input(connection)
         ):
             raise self._loss(connection.error, may_have_received=False)

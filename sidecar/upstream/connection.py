@@ -136,13 +136,14 @@ class UpstreamConnection(asyncio.Protocol):
         self._reader = None
         self._is_whole = False
         self.served += 1
-        self._head_bytes = self._sent_bytes = len(head)
-        self.transport.write(head)
+        self._head_bytes = len(head)
+        self._sent_bytes = 0
+        self.write(head)
 
     def write(self, data: bytes) -> None:
         """Send what follows the head; nothing goes out when the peer is gone."""
-        self._sent_bytes += len(data)
-        if not self.is_closing:
+        if not self.is_closing:  # Else the loop is about to tell what it is lost to.
+            self._sent_bytes += len(data)
             self.transport.write(data)
 
     def write_eof(self) -> None:

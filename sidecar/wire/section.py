@@ -1,13 +1,15 @@
 """Header sections: lines that are judged once, and remembered.
 
     section seen before?   as it was found then
-    lines seen before?     each as it was found then
-    a new line             read by llhttp (httptools), and by its grammar
+    line seen before?      as it was found then
+    name seen before?      the value is looked at, byte by byte
+    a new name             the line is read by llhttp (httptools), and by its grammar
 
-Both judges must find a new line well-formed, and the same name in it: so bare CR
-and LF, folded lines and space before a colon have no way in. Remembered are only
-lines with names of a fixed list, none of whose values are secret or differ from
-request to request, and sections made of nothing else.
+Both judges must find a line well-formed, and the same name in it: so bare CR and LF,
+folded lines and space before a colon have no way in. Lines that tell a parser where
+a message ends go to both whenever they are new. Remembered whole are only lines with
+names of a fixed list, none of whose values are secret or differ from request to
+request, and sections made of nothing else.
 """
 
 from __future__ import annotations
@@ -41,6 +43,13 @@ _REPEATING: Final = frozenset(
     b" access-control-allow-origin strict-transport-security x-content-type-options"
     b" x-forwarded-host x-forwarded-proto x-frame-options x-powered-by".split()
 )
+_MEANT_FOR_PARSERS: Final = frozenset(
+    (b"connection", b"content-length", b"transfer-encoding", b"upgrade")
+)
+# Visible ASCII, obs-text, space and tab (RFC 9110, 5.5).
+_VALUE_BYTES: Final = bytes((9, *range(0x20, 0x7F), *range(0x80, 0x100)))
+_MAX_NAMES: Final = 1024
+_MAX_NAME_BYTES: Final = 64
 _MAX_LINES: Final = 4096
 _MAX_LINE_BYTES: Final = 256
 _MAX_SECTIONS: Final = 512
@@ -70,7 +79,7 @@ class SectionReader(Generic[F]):
         use_of: What becomes of a field of that name at this hop.
     """
 
-    __slots__ = ("_lines", "_parser", "_sections", "_start", "_use_of")
+    __slots__ = ("_lines", "_names", "_parser", "_sections", "_start", "_use_of")
 
     def __init__(
         self, parser: Parser, start: bytes, use_of: Callable[[bytes], int]
@@ -79,6 +88,7 @@ class SectionReader(Generic[F]):
         self._start = start
         self._use_of = use_of
         self._lines: dict[bytes, FieldLine] = {}
+        self._names: dict[bytes, tuple[bytes, int]] = {}  # As spelt: key and use.
         self._sections: dict[bytes, HeaderSection[F]] = {}
 
     def read(self, raw: bytes) -> HeaderSection[F]:
@@ -106,36 +116,37 @@ class SectionReader(Generic[F]):
         return section
 
     def _learn(self, texts: list[bytes]) -> list[FieldLine]:
-        """Have the lines judged that are new."""
+        """Read lines of which some are new, and remember what is likely to return."""
         known = self._lines
-        new = [text for text in texts if text not in known]
-        found = dict(zip(new, self._judged(new), strict=True))
-        lines = [known.get(text) or found[text] for text in texts]
-        if len(known) + len(found) > _MAX_LINES:
-            known.clear()
-        for text, line in found.items():
-            if line.key in _REPEATING and len(text) <= _MAX_LINE_BYTES:
-                known[text] = line
+        lines: list[FieldLine] = []
+        for text in texts:
+            line = known.get(text)
+            if line is None:
+                line = self._read_line(text)
+                if line.key in _REPEATING and len(text) <= _MAX_LINE_BYTES:
+                    if len(known) >= _MAX_LINES:
+                        known.clear()
+                    known[text] = line
+            lines.append(line)
         return lines
 
-    def _judged(self, texts: list[bytes]) -> list[FieldLine]:
-        """Return lines that both llhttp and the grammar find well-formed.
-
-        llhttp also judges what is between lines, but sees only those that are
-        new: so when it refuses several, it is asked about each alone.
+    def _read_line(self, text: bytes) -> FieldLine:
+        """Read a new line: its name may be known, then its value is looked at.
 
         Raises:
-            HeadError: One of them is not.
+            HeadError: It is malformed.
         """
-        lines = [self._line(text) for text in texts]
-        try:
-            self.judge(self._start, lines)
-        except HeadError:
-            if len(lines) == 1:
-                raise
-            for line in lines:
-                self.judge(self._start, [line])
-        return lines
+        name, colon, value = text.partition(b":")
+        known = self._names.get(name)
+        if known and colon and not value.translate(None, _VALUE_BYTES):
+            return FieldLine(known[0], value.strip(b" \t"), text + b"\r\n", known[1])
+        line = self._line(text)
+        self.judge(self._start, [line])
+        if line.key not in _MEANT_FOR_PARSERS and len(name) <= _MAX_NAME_BYTES:
+            if len(self._names) >= _MAX_NAMES:
+                self._names.clear()
+            self._names[name] = (line.key, line.use)
+        return line
 
     def judge(self, start: bytes, lines: list[FieldLine]) -> None:
         """Let llhttp read a head of these lines.

@@ -190,8 +190,19 @@ def test_a_refused_line_is_not_remembered(line: bytes) -> None:
     for _ in range(3):
         with pytest.raises(HeadError):
             reader.read(raw)
-    assert not reader._lines
+    assert set(reader._lines) <= {b"Host: a"}
+    assert set(reader._names) <= {b"Host"}
     assert not reader._sections
+
+
+@pytest.mark.parametrize(
+    "line", [b"X-A", b"X-A: \0", b"X-A: a\rb", b"X-A: \x7f", b"X-A : x", b"X-A: a\nb"]
+)
+def test_a_known_name_lets_no_odd_line_in(line: bytes) -> None:
+    reader = request_reader()
+    reader.read(b"X-A: fine\r\n\r\n")
+    with pytest.raises(HeadError):
+        reader.read(line + b"\r\n\r\n")
 
 
 @pytest.mark.parametrize(
