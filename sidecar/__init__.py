@@ -11,7 +11,11 @@ A request passes these stages, and each folder is one of them:
 - `record`: one `Outcome` a request feeds metrics, traces, log and fault feed.
 
 `exchange.py` tells this story for one request from top to bottom, `attempt.py`
-that of one try; `app.py` builds it all from the settings, and `drain.py` lets it end.
+that of one try. Beside them, a file a question: `checkout.py` (where does a
+connection come from), `forwarding.py` (what is sent upstream), `retrying.py` (once
+more?), `telling.py` (what is told of it all), `time_limits.py` (what may take how
+long), `rendezvous.py` (who wakes whom). `app.py` builds everything from the
+settings, and `drain.py` lets it end.
 
 Imports go one way: cli, app, accept, exchange, then route, policy, attempt,
 faults and record; attempt imports policy, upstream and wire. The folders wire,
