@@ -12,13 +12,14 @@ import platform
 import shutil
 import signal
 import sys
+import sysconfig
 import tempfile
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import contest, startup, stream
+from benchmarks import contest, pages, startup, stream
 from benchmarks.plan import MEASUREMENTS, OURS, PROXIES, Plan, make_plan
 from benchmarks.processes import NEEDED_TOOLS, ROOT, StartError
 from benchmarks.report import (
@@ -169,11 +170,14 @@ def _tried(name: str, measure: Callable[[], list[Figure]]) -> list[Figure]:
 
 
 def _machine() -> dict[str, str]:
+    options = str(sysconfig.get_config_var("CONFIG_ARGS") or "")
+    is_tuned = "--enable-optimizations" in options
     return {
         "processor": _processor(),
         "cores": str(os.cpu_count()),
         "kernel": platform.release(),
         "python": platform.python_version(),
+        "python_build": "profile-guided" if is_tuned else "plain",
     }
 
 
@@ -218,6 +222,8 @@ def _write(report: Report, out: Path | None) -> None:
         text = json.dumps(as_json(report, OURS), indent=1, ensure_ascii=False)
         (out / "bench.json").write_text(text + "\n")
         _draw(report, out / "bench.png")
+        if out == ROOT / "docs":
+            pages.write(report, ROOT, OURS)
     except OSError as error:
         print(f"\ncannot write to {out}: {error}")
 
