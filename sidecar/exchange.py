@@ -389,6 +389,8 @@ class Exchange:
         if not attempt.is_ended:
             self.limits.on_response(head)  # First: the client may be full at once.
         writer.start(section, head, self.head.method, attempt.relay_to(writer))
+        if not attempt.is_ended and self.client.is_full:
+            self.pause_response()  # It may be since a try before, and says it once.
         while not attempt.is_ended:
             await self._meeting
         if writer.is_chunked:
@@ -401,6 +403,8 @@ class Exchange:
         held = attempt.relay_to(self.writer)
         if held:
             self.writer.write(held)
+        if self.client.is_full:
+            self.pause_response()
         self.client.open_tunnel()
         while not (attempt.is_ended and self.client.has_ended):
             await self._meeting

@@ -237,6 +237,11 @@ class ClientConnection(asyncio.Protocol):
             await self.meeting
 
     @property
+    def is_full(self) -> bool:
+        """Tell whether it does not read what is there for it."""
+        return self._is_full
+
+    @property
     def is_busy(self) -> bool:
         """Tell whether a request is under way, or has begun to come."""
         if self._exchange is None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.exchange.again import TWO
 from tests.support.wire import OK, get, post
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ PIECE_BYTES = 16 * KIB
 MOST_BYTES = 64 * KIB + PIECE_BYTES  # One piece more than the limit.
 UNTIL_CLOSE = b"HTTP/1.1 200 OK\r\n\r\n"
 SWITCH = b"HTTP/1.1 101 X\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n"
+LONG_INTERIM = b"HTTP/1.1 103 Early\r\nLink: %b\r\n\r\n" % (b"x" * KIB)
 UPGRADE = get("/", "Connection: upgrade", "Upgrade: echo")
 
 
@@ -126,3 +128,19 @@ def test_a_slow_client_does_not_slow_another(wire: FakeWire) -> None:
     origin.send(UNTIL_CLOSE + b"x" * 512 * KIB, PIECE_BYTES)
     assert wire.ask(get(), OK).endswith(b"ok")
     assert not origin.is_read
+
+
+def test_interim_heads_that_fill_a_client_do_not_let_the_next_try_pour(
+    make: MakeWire,
+) -> None:
+    """Its transport said that it is full when the first try was under way."""
+    wire = make(upstream=TWO)
+    client = wire.client()
+    client.stop_taking()
+    client.send(get())
+    wire.origin().send(LONG_INTERIM * 100, 16 * KIB)
+    wire.origin().leave()
+    wire.clock.advance(0.3)
+    wire.origin(1).send(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 999 * KIB, 16 * KIB)
+    assert not wire.origin(1).is_read
+    assert client.transport.unread < 128 * KIB
