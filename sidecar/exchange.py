@@ -26,6 +26,7 @@ from sidecar.faults.classify import (
     BUSINESS_ERROR,
     classify_timeout,
     classify_unexpected,
+    processed_by,
 )
 from sidecar.faults.render import ReplyRequest, render, tag_fields
 from sidecar.model import (
@@ -583,6 +584,9 @@ class Exchange:
             body.feed(data)
         except ProxyFault as fault:
             self.writer.keep_alive = False
+            if self._try is not None:  # A part of it may have been sent.
+                fault.phase = self._try.phase
+                fault.processed = processed_by(fault.phase)
             self._body_fault = fault
             self._meeting.interrupt(fault)
             return b""

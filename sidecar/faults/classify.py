@@ -46,7 +46,7 @@ def classify_timeout(kind: TimeoutKind, phase: Phase, limit_s: float) -> ProxyFa
         _TIMEOUT_CODES[kind],
         f"{kind.value} limit of {limit_s:g} s reached in phase {phase.value}",
         phase=phase,
-        processed=_processed_by(phase),
+        processed=processed_by(phase),
         timeout=kind,
     )
 
@@ -146,7 +146,8 @@ def classify_unexpected(error: BaseException) -> ProxyFault:
     )
 
 
-def _processed_by(phase: Phase) -> Processed:
+def processed_by(phase: Phase) -> Processed:
+    """Return what is known of a request whose attempt had come that far."""
     if phase is Phase.REQUEST or phase in _BEFORE_SENDING:
         return Processed.NO
     return Processed.YES if phase in (Phase.BODY, Phase.TUNNEL) else Processed.UNKNOWN

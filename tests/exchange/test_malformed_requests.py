@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tests.exchange.conftest import MakeWire
     from tests.support.wire import FakeWire
 
+CHUNKED_POST = get("/", "Transfer-Encoding: chunked", method="POST")
 HEADS = [
     (b"Content-Length: 3\r\nTransfer-Encoding: chunked", 400),
     (b"Content-Length: 3\r\nContent-Length: 3", 400),
@@ -216,3 +217,36 @@ def test_one_peer_may_hold_only_so_many(make: MakeWire) -> None:
     wire.client("10.0.0.8")
     assert status_of(wire.client("10.0.0.8").take()) == 503
     assert not wire.client("10.0.0.9").is_closed
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        (b"zz\r\n", "316-VALIDATION-ERR"),
+        (b"f\r\n123456789abcdef\r\n", "316-DATA-REQ-SIZE"),
+    ],
+)
+def test_a_body_that_turns_bad_when_half_of_it_is_sent_may_have_been_acted_on(
+    make: MakeWire, more: bytes, code: str
+) -> None:
+    """Else a hop before this one would send it again."""
+    wire = make(body_max="10B")
+    client = wire.client()
+    client.send(CHUNKED_POST + b"3\r\nabc\r\n")
+    assert wire.origin().received.endswith(b"abc\r\n")
+    client.send(more)
+    answer = client.take()
+    assert header_of(answer, "x-316-code") == code
+    assert header_of(answer, "x-316-processed") is None
+    assert wire.faults[0]["processed"] == "unknown"
+
+
+def test_a_body_that_turns_bad_before_it_is_sent_was_not_acted_on(
+    wire: FakeWire,
+) -> None:
+    wire.is_holding = True
+    client = wire.client()
+    client.send(CHUNKED_POST + b"3\r\nabc\r\n")
+    client.send(b"zz\r\n")
+    assert header_of(client.take(), "x-316-processed") == "no"
+    wire.open_next()
