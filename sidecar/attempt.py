@@ -81,6 +81,7 @@ class Try:
         "connection",
         "endpoint",
         "fault",
+        "has_interim",
         "head",
         "is_ended",
         "is_reused",
@@ -113,6 +114,7 @@ class Try:
         self.phase = _QUEUE
         self.head: ResponseHead | None = None
         self.fault: ProxyFault | None = None
+        self.has_interim = False  # A 1xx head came.
         self.is_ended = False
         self.is_reused = False
         self.status = 0
@@ -212,6 +214,7 @@ class Try:
 
     def on_interim(self, head: ResponseHead) -> None:
         """Hand an interim response on."""
+        self.has_interim = True
         self.story.forward_interim(head)
 
     def on_head(
@@ -274,7 +277,7 @@ class Try:
             error,
             self.phase,
             self._endpoint_name(),
-            is_reused=self.is_reused,
+            is_reused=self.is_reused and not self.has_interim,
             may_have_received=may_have_received,
             has_response_bytes=connection is not None and connection.has_response_bytes,
         )

@@ -103,6 +103,7 @@ def _processed(attempt: Try) -> Processed:
     is_peer = attempt.route.upstream.settings.is_peer
     if is_peer and head.named.get(b"x-316-processed") == b"no":
         return Processed.NO
-    if is_refusal(head.status, is_first_on_reused=attempt.is_reused):
+    is_first = attempt.is_reused and not attempt.has_interim
+    if is_refusal(head.status, is_first_on_reused=is_first):
         return Processed.NO
     return Processed.UNKNOWN

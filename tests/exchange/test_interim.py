@@ -93,3 +93,25 @@ def test_an_interim_response_ends_with_its_head(wire: FakeWire) -> None:
     raw = b"HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\n\r\n"
     answer = wire.ask(get(), raw + OK)
     assert answer.count(b"Content-Length") == 1
+
+
+def test_a_408_after_a_100_does_not_say_that_nothing_was_done(wire: FakeWire) -> None:
+    """It is not what came first: the server was awake, and had the head."""
+    wire.ask(get(), OK)
+    client = wire.client()
+    client.send(post(b"data", "/", "Expect: 100-continue"))
+    wire.origin().send(b"HTTP/1.1 100 Continue\r\n\r\n")
+    wire.origin().send(b"HTTP/1.1 408 Slow\r\nContent-Length: 0\r\n\r\n")
+    wire.clock.advance(0.3)
+    assert b"HTTP/1.1 408 Slow" in client.take()
+    assert sum(origin.received.count(b"POST /") for origin in wire.origins) == 1
+
+
+def test_a_connection_that_was_lost_after_a_100_was_not_stale(wire: FakeWire) -> None:
+    wire.ask(get(), OK)
+    client = wire.client()
+    client.send(post(b"data", "/", "Expect: 100-continue"))
+    wire.origin().send(b"HTTP/1.1 100 Continue\r\n\r\n")
+    wire.origin().leave()
+    assert wire.codes == ["316-CONN-TERMINATED"]
+    client.leave()
