@@ -596,9 +596,11 @@ class Exchange:
 
     def cut(self) -> None:
         """The proxy ends: answer what can be answered still."""
-        if self._tunnel is not None and self.head.upgrade == b"websocket":
+        attempt = self._try
+        is_websocket = self._tunnel is not None and self.head.upgrade == b"websocket"
+        if is_websocket and attempt is not None and not attempt.is_ended:
             self.writer.write(_GOING_AWAY)
-        phase = Phase.REQUEST if self._try is None else self._try.phase
+        phase = Phase.REQUEST if attempt is None else attempt.phase
         self._meeting.interrupt(
             ProxyFault(
                 FaultCode.DRAINING,

@@ -168,3 +168,16 @@ def test_a_cut_ends_what_is_no_request_yet(wire: FakeWire, part: bytes) -> None:
     cut(wire)
     assert client.is_closed
     assert wire.codes == []
+
+
+def test_a_tunnel_that_is_half_over_does_not_spare_the_others(wire: FakeWire) -> None:
+    """To its client nothing can be written any more: asyncio would raise."""
+    tunnel = begun(wire, get("/", "Connection: Upgrade", "Upgrade: websocket"))
+    wire.origin().send(
+        b"HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    )
+    wire.origin().send_eof()
+    others = [begun(wire) for _ in range(3)]
+    wire.acceptor.cut()
+    wire.turn()
+    assert all(client.is_closed for client in (tunnel, *others))
