@@ -298,8 +298,10 @@ class Try:
         )
 
     def _verdict(self) -> Verdict:
-        if self.fault is not None:
-            return _BAD if self.fault.spec.blames_endpoint else _NEUTRAL
+        fault = self.fault
+        if fault is not None:  # In the queue, nobody was asked anything.
+            is_bad = fault.spec.blames_endpoint and fault.phase is not _QUEUE
+            return _BAD if is_bad else _NEUTRAL
         if self.status in _FAILED:
             return _BAD
         return _GOOD if self.status else _NEUTRAL

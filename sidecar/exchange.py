@@ -420,8 +420,11 @@ class Exchange:
         if (
             attempt is not None
             and attempt.fault is None
-            and (attempt.head is None or fault.timeout is not None)
-        ):
+            and (
+                attempt.head is None
+                or (fault.timeout is not None and not self.client.is_full)
+            )
+        ):  # A client that is full held the upstream back: no fault of the attempt.
             attempt.fault = fault
         fault_id = self.runtime.new_fault_id()
         self._fault = telling.of_fault(fault, self.attempts, fault_id)

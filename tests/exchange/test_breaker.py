@@ -225,3 +225,35 @@ def test_without_a_breaker_nothing_is_refused(make: MakeWire) -> None:
     wire = make(circuit_breaker="off", retry=OFF)
     for _ in range(50):
         assert not is_refused(wire.ask(get(), BUSY))
+
+
+def test_a_wait_for_a_connection_says_nothing_of_the_upstream(make: MakeWire) -> None:
+    """It was not asked anything: a cap of ours ran out of time."""
+    breaker = {"min_requests": 1, "consecutive_failures": 0}
+    wire = make(
+        retry=OFF,
+        timeouts={"request": "2s"},
+        upstream={"pool": {"max_connections": 1}},
+        circuit_breaker=breaker,
+    )
+    wire.client().send(get())
+    wire.origin().send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    for _ in range(3):
+        wire.client().send(get())
+    wire.clock.advance(2.1)
+    assert wire.codes == ["316-TIMEOUT-ERR"] * 3
+    assert state_of(wire) is State.CLOSED
+
+
+def test_a_client_that_reads_slowly_cannot_open_it(make: MakeWire) -> None:
+    """The request's time ran out while the upstream was held back for it."""
+    breaker = {"min_requests": 1, "consecutive_failures": 0}
+    wire = make(timeouts={"request": "2s"}, circuit_breaker=breaker)
+    client = wire.client()
+    client.stop_taking()
+    client.send(get())
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 999999\r\n\r\n"
+    wire.origin().send(head + b"x" * 200_000)
+    wire.clock.advance(2.1)
+    assert wire.codes == ["316-TIMEOUT-ERR"]
+    assert state_of(wire) is State.CLOSED
