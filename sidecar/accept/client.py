@@ -209,8 +209,11 @@ class ClientConnection(asyncio.Protocol):
             ProxyFault: It is malformed, or too large.
         """
         buffer = self._buffer
-        while buffer.startswith(b"\r\n"):  # RFC 9112, 2.2: may precede a request.
-            buffer = self._buffer = buffer[2:]
+        empty_bytes = 0
+        while buffer.startswith(b"\r\n", empty_bytes):  # RFC 9112, 2.2: may precede it.
+            empty_bytes += 2
+        if empty_bytes:
+            buffer = self._buffer = buffer[empty_bytes:]
         end = buffer.find(HEAD_END)
         if end < 0 or end > limits.request_line_bytes:
             _check_size(buffer, end, limits)

@@ -26,7 +26,7 @@ from sidecar.model import (
     ResponseHead,
 )
 from sidecar.wire.fields import request_use, response_use
-from sidecar.wire.section import HeadError, SectionReader
+from sidecar.wire.section import HeadError, SectionReader, too_many
 
 __all__ = ["HEAD_END", "HeadError", "parse_request", "parse_response"]
 
@@ -94,10 +94,9 @@ def parse_request(raw: bytes, max_fields: int = 100) -> RequestHead:
     is_1_1 = version == b"HTTP/1.1"
     if not is_1_1 and version != b"HTTP/1.0":
         raise _bad_version(version)
-    section = _requests.read(raw[end:])
-    if len(section.lines) > max_fields:
-        msg = f"more than {max_fields} header fields"
-        raise HeadError(msg, 431)
+    section = _requests.read(raw[end:], max_fields)
+    if len(section.lines) > max_fields:  # A known one, read under another limit.
+        raise too_many(max_fields)
     facts = section.facts if is_1_1 else None
     if facts is None:
         facts = _request_facts(section, is_1_1=is_1_1)

@@ -54,6 +54,7 @@ _MAX_LINES: Final = 4096
 _MAX_LINE_BYTES: Final = 256
 _MAX_SECTIONS: Final = 512
 _MAX_SECTION_BYTES: Final = 2048
+_ANY_NUMBER: Final = 1 << 30
 
 
 class HeadError(Exception):
@@ -91,18 +92,21 @@ class SectionReader(Generic[F]):
         self._names: dict[bytes, tuple[bytes, int]] = {}  # As spelt: key and use.
         self._sections: dict[bytes, HeaderSection[F]] = {}
 
-    def read(self, raw: bytes) -> HeaderSection[F]:
+    def read(self, raw: bytes, max_lines: int = _ANY_NUMBER) -> HeaderSection[F]:
         """Return a section, given with the empty line that ends it.
 
         Raises:
-            HeadError: A line is malformed, or one of which there is one is doubled.
+            HeadError: A line is malformed, or one of which there is one is doubled,
+                or there are too many new ones.
         """
         section = self._sections.get(raw)
-        return self._read_new(raw) if section is None else section
+        return self._read_new(raw, max_lines) if section is None else section
 
-    def _read_new(self, raw: bytes) -> HeaderSection[F]:
+    def _read_new(self, raw: bytes, max_lines: int) -> HeaderSection[F]:
         known = self._lines
         texts = raw[:-4].split(b"\r\n") if len(raw) > _EMPTY_BYTES else []
+        if len(texts) > max_lines:  # Before they are read: that is what costs.
+            raise too_many(max_lines)
         try:
             lines = [known[text] for text in texts]
         except KeyError:
@@ -192,6 +196,11 @@ class _Collector:
 
     def on_header(self, name: bytes, _: bytes) -> None:
         self.names.append(name)
+
+
+def too_many(max_lines: int) -> HeadError:
+    """Return the refusal of a section with more lines than that."""
+    return HeadError(f"more than {max_lines} header fields", 431)
 
 
 def _named(lines: list[FieldLine]) -> dict[bytes, bytes]:
