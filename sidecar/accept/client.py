@@ -121,6 +121,7 @@ class ClientConnection(asyncio.Protocol):
                     if head.body_bytes and not may_follow:
                         await self._linger()
                     break
+                del exchange, head  # They may be large, and the wait for more long.
                 if self._buffer or self._is_full:
                     await self._give_way()
         except Exception:  # noqa: BLE001 - below it a task would have been

@@ -132,8 +132,6 @@ class UpstreamConnection(asyncio.Protocol):
         """Send the head of a request; its body follows by `write`."""
         self._sink = sink
         self._method = method
-        self._head = None
-        self._reader = None
         self._is_whole = False
         self.served += 1
         self._head_bytes = len(head)
@@ -175,6 +173,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self._is_reading_paused:
             self.resume_reading()
         head = self._head
+        self._head = self._reader = None  # Idle, it keeps nothing of them.
         return (
             self._is_whole
             and head is not None

@@ -58,6 +58,7 @@ _FORWARDED: Final = frozenset(
 _PLAIN_CONNECTION: Final = frozenset((b"keep-alive", b"close"))  # They name no field.
 _NOTHING: frozenset[bytes] = frozenset()
 
+_MAX_KEPT_BYTES: Final = 2048  # Of a connection; it may be idle for long.
 _NO_CONTENT: Final = 204
 _FIRST_FINAL: Final = 200
 
@@ -175,7 +176,7 @@ def request_section(
         kept += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % named[b"upgrade"]
     elif b"te" in named and b"trailers" in _members(named[b"te"]):
         kept += b"TE: trailers\r\nConnection: TE\r\n"
-    if is_plain:
+    if is_plain and len(kept) <= _MAX_KEPT_BYTES:
         hop.kept_of, hop.kept = section, kept
     return kept
 
