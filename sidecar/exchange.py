@@ -569,7 +569,8 @@ class Exchange:
     def on_alarm(self) -> None:
         """A limit of time may be reached."""
         phase = Phase.REQUEST if self._try is None else self._try.phase
-        fault = self.limits.expired(phase)
+        is_read = not self.client.is_reading_paused
+        fault = self.limits.expired(phase, is_client_read=is_read)
         if fault is not None:
             self._meeting.interrupt(fault)
 

@@ -75,8 +75,15 @@ class TimeLimits:
         """How long the request may still take; infinity: as long as it likes."""
         return self.request_due_s - self._clock.now_s()
 
-    def expired(self, phase: Phase) -> ProxyFault | None:
-        """Return the fault of the limit that is reached, the widest first."""
+    def expired(
+        self, phase: Phase, *, is_client_read: bool = True
+    ) -> ProxyFault | None:
+        """Return the fault of the limit that is reached, the widest first.
+
+        Args:
+            phase: How far the attempt has come.
+            is_client_read: What the client sends is taken; else it cannot be slow.
+        """
         now_s = self._clock.now_s()
         if now_s >= self.request_due_s:
             return classify_timeout(self._request_kind, phase, self._request_limit_s)
@@ -84,7 +91,10 @@ class TimeLimits:
             limit_s = self._timeouts.per_try_s or NEVER_S
             return classify_timeout(TimeoutKind.PER_TRY, phase, limit_s)
         if now_s >= self._active_s + self._idle_limit_s:
-            return classify_timeout(self._idle_kind, phase, self._idle_limit_s)
+            kind = self._idle_kind
+            if kind is TimeoutKind.REQUEST_BODY_IDLE and not is_client_read:
+                kind = TimeoutKind.QUEUE  # For a connection: only then it is held.
+            return classify_timeout(kind, phase, self._idle_limit_s)
         self._arm()
         return None
 

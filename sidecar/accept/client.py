@@ -47,6 +47,7 @@ class ClientConnection(asyncio.Protocol):
         writer: Of its responses.
         hop: What this hop adds to its requests.
         is_gone: The client has left; nothing can be written.
+        is_reading_paused: What it sends waits in its socket.
         has_ended: The client sends no more.
         is_trusted: What it says of itself in X-Forwarded-* is believed.
     """
@@ -59,12 +60,12 @@ class ClientConnection(asyncio.Protocol):
         "_is_full",
         "_is_late",
         "_is_leaving",
-        "_is_reading_paused",
         "_served",
         "alarm",
         "has_ended",
         "hop",
         "is_gone",
+        "is_reading_paused",
         "is_trusted",
         "limits",
         "listener",
@@ -86,7 +87,7 @@ class ClientConnection(asyncio.Protocol):
         self._is_late = False
         self._is_leaving = False  # It ends with the request under way.
         self._is_full = False  # It does not read what is there for it.
-        self._is_reading_paused = False
+        self.is_reading_paused = False
         self._served = 0
         self._is_discarding = False
         self.is_gone = False
@@ -134,7 +135,7 @@ class ClientConnection(asyncio.Protocol):
         """An exchange is over: tell whether another one may follow."""
         self._exchange = None
         self._served += 1
-        if self._is_reading_paused:
+        if self.is_reading_paused:
             self.resume_reading()
         return may_follow and not self.is_gone
 
@@ -282,14 +283,14 @@ class ClientConnection(asyncio.Protocol):
 
     def pause_reading(self) -> None:
         """Let the socket fill up."""
-        if not self._is_reading_paused and not self.transport.is_closing():
-            self._is_reading_paused = True
+        if not self.is_reading_paused and not self.transport.is_closing():
+            self.is_reading_paused = True
             self.transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Take bytes again."""
-        if self._is_reading_paused:
-            self._is_reading_paused = False
+        if self.is_reading_paused:
+            self.is_reading_paused = False
             if not self.transport.is_closing():
                 self.transport.resume_reading()
 

@@ -212,3 +212,28 @@ def test_a_request_without_a_place_is_not_read_for_ever(make: MakeWire) -> None:
     assert waiting.unsent == 0
     wire.origin().send(OK)
     assert waiting.take().endswith(b"ok")
+
+
+def test_a_client_that_is_held_back_in_the_queue_is_not_called_slow(
+    make: MakeWire,
+) -> None:
+    """Nobody read what it would have sent; the pool was full, not the client."""
+    wire = capped(make, max_connections=1)
+    ask(wire)
+    wire.origin().send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    waiting = wire.client()
+    waiting.send(post(b"x" * 500_000), 10_000)
+    assert not waiting.is_read
+    wire.clock.advance(60.1)
+    assert header_of(waiting.take(), "x-316-code") == "316-POOL-EXHAUSTED"
+    assert wire.faults[0]["timeout_kind"] == "queue"
+
+
+def test_a_client_that_is_slow_in_the_queue_is(make: MakeWire) -> None:
+    wire = capped(make, max_connections=1)
+    ask(wire)
+    wire.origin().send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    waiting = wire.client()
+    waiting.send(post(b"x" * 500_000)[:1000])
+    wire.clock.advance(60.1)
+    assert header_of(waiting.take(), "x-316-code") == "316-CLIENT-SLOW"
