@@ -407,6 +407,8 @@ class Exchange:
         if self.client.is_full:
             self.pause_response()
         self.client.open_tunnel()
+        if self.client.has_ended and self._tunnel is not None:
+            self._tunnel.write_eof()  # It said so before there was a tunnel.
         while not (attempt.is_ended and self.client.has_ended):
             await self._meeting
             if attempt.is_ended and not self.client.has_ended:

@@ -187,3 +187,14 @@ def test_a_tunnel_is_told_with_its_bytes(wire: FakeWire) -> None:
     assert [key[3] for key in keys] == [101]
     series = wire.recorder.store.requests[keys[0]]
     assert series.response_bytes == 5
+
+
+def test_a_client_that_ended_its_half_before_the_switch_has(wire: FakeWire) -> None:
+    """An origin that waits for the end would else wait for the tunnel's limit."""
+    client = wire.client()
+    client.send(get("/", "Connection: Upgrade, close", "Upgrade: echo"))
+    client.send_eof()
+    wire.origin().send(
+        b"HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
+    )
+    assert wire.origin().has_eof
