@@ -151,6 +151,7 @@ class ClientConnection(asyncio.Protocol):
             while self._is_full and not self._is_late and not self.is_gone:
                 await self.meeting
             if self._is_late:
+                self._buffer = b""  # What it asked for behind that is not done.
                 self.transport.abort()
             self.resume_reading()
         elif self._served % _IN_A_ROW == 0:

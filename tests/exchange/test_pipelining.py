@@ -171,3 +171,17 @@ def test_an_idle_connection_ends_without_a_word(wire: FakeWire) -> None:
     assert client.is_closed
     assert client.take() == b""
     assert wire.codes == []
+
+
+def test_what_follows_is_not_done_for_who_was_cut_for_not_reading(
+    wire: FakeWire,
+) -> None:
+    client = wire.client()
+    client.stop_taking()
+    client.send(get("/1") + get("/2"))
+    wire.origin().send(saying(b"x" * 200_000))
+    wire.clock.advance(59.9)
+    wire.ask(get("/other"), OK)  # So there is a connection at hand.
+    wire.clock.advance(0.2)
+    assert client.is_closed
+    assert not any(b"GET /2" in origin.received for origin in wire.origins)
