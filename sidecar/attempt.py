@@ -78,6 +78,8 @@ class Try:
         "_meeting",
         "_permit",
         "_writer",
+        "answered_s",
+        "asked_s",
         "connection",
         "endpoint",
         "fault",
@@ -109,6 +111,8 @@ class Try:
         self._meeting = meeting
         self._body = body
         self.start_s = start_s
+        self.asked_s = start_s  # When its request was whole,
+        self.answered_s = 0.0  # and the head of its response here, if that streams.
         self.endpoint: Endpoint | None = None
         self.connection: UpstreamConnection | None = None
         self.phase = _QUEUE
@@ -191,7 +195,7 @@ class Try:
                 _GOOD if is_good else self._verdict(),
                 now_s,
                 is_connection_level=not is_good and self._has_lost_connection(),
-                duration_s=now_s - self.start_s,
+                duration_s=(self.answered_s or now_s) - self.asked_s,
             )
 
     def record(self, now_s: float, span_id: int) -> Attempt:

@@ -388,6 +388,7 @@ class Exchange:
             writer.keep_alive = False
         section = response_section(head, runtime.via_line, edits, tags)
         if not attempt.is_ended:
+            attempt.answered_s = runtime.clock.now_s()  # Now it is up to the client.
             self.limits.on_response(head)  # First: the client may be full at once.
         writer.start(section, head, self.head.method, attempt.relay_to(writer))
         if not attempt.is_ended and self.client.is_full:
@@ -597,6 +598,8 @@ class Exchange:
             self._meeting.interrupt(fault)
             return b""
         if body.is_complete and self._has_slot and not self.writer.has_begun:
+            if self._try is not None:
+                self._try.asked_s = self.runtime.clock.now_s()
             self.limits.on_uploaded(is_attempt_under_way=self._try is not None)
         return body.rest
 

@@ -257,3 +257,33 @@ def test_a_client_that_reads_slowly_cannot_open_it(make: MakeWire) -> None:
     wire.clock.advance(2.1)
     assert wire.codes == ["316-TIMEOUT-ERR"]
     assert state_of(wire) is State.CLOSED
+
+
+SLOW = {"min_requests": 1, "slow_call": "1s", "slow_ratio": "80%"}
+LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: 200001\r\n\r\n"
+
+
+def test_a_slow_answer_opens_it_where_that_is_asked_for(make: MakeWire) -> None:
+    wire = make(circuit_breaker=SLOW)
+    wire.client().send(get())
+    wire.clock.advance(1.1)
+    wire.origin().send(OK)
+    assert state_of(wire) is State.OPEN
+
+
+def test_a_client_that_is_slow_is_no_slow_answer(make: MakeWire) -> None:
+    """Neither one that takes its time to read, nor one that does to send."""
+    wire = make(circuit_breaker=SLOW)
+    reader, sender = wire.client(), wire.client()
+    reader.stop_taking()
+    reader.send(get())
+    wire.origin().send(LENGTH + b"x" * 200_000)
+    wire.clock.advance(1.1)
+    reader.take_all()
+    wire.origin().send(b"x")
+    sender.send(post()[:-1])
+    wire.clock.advance(1.1)
+    sender.send(b"a")
+    wire.origin().send(OK)
+    assert sender.take().endswith(b"ok")
+    assert state_of(wire) is State.CLOSED
