@@ -57,6 +57,7 @@ _log = logging.getLogger(__name__)
 
 _SWITCHING: Final = 101
 _FIRST_FAILURE: Final = 400  # Below it there is nothing to decide.
+_TOLD_CHARS: Final = 100  # Of a path, in what is kept of a failure.
 _CLIENT_GONE: Final = 499
 _GOING_AWAY: Final = (
     b"\x88\x02\x03\xe9"  # A WebSocket's close frame, 1001 (RFC 6455, 7.4.1).
@@ -184,7 +185,7 @@ class Exchange:
         found = runtime.tables[listener].find(head)
         if found is None:
             method, path = head.method, head.path.decode("latin-1")
-            msg = f"no route for {method} {path} at host {head.host.decode('latin-1')}"
+            msg = f"no route for {method} {path[:_TOLD_CHARS]} at this host"
             raise ProxyFault(FaultCode.ROUTE_NOT_FOUND, msg)
         self._found = found
         self._route = route = runtime.states[listener][found.index]

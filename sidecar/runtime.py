@@ -112,7 +112,8 @@ class Runtime:
         self.recorder = recorder
         self.is_draining = False
         self.via = b"sidecar-%08x" % rng.getrandbits(32)  # Names this process.
-        self.via_line = b"Via: 1.1 %b\r\n" % self.via
+        # Another name for clients: who knew ours could make requests look like loops.
+        self.via_line = b"Via: 1.1 sidecar\r\n"
         self.sample_ratio = snapshot.tracing.sample_ratio
         self.upstreams = {
             name: UpstreamState(settings, clock, make_connector)

@@ -139,7 +139,11 @@ class TimeLimits:
         if per_try_s is not None and not is_body_to_come:
             self._attempt_due_s = now_s + per_try_s
         idle_due_s = self._active_s + self._idle_limit_s
-        self._alarm.set(min(self.request_due_s, self._attempt_due_s, idle_due_s))
+        due_s = min(self.request_due_s, self._attempt_due_s, idle_due_s)
+        if due_s == NEVER_S:  # Then nothing else would end the wait for an answer.
+            self._limit_idle(_STREAM_IDLE, self._timeouts.stream_idle_s)
+        else:
+            self._alarm.set(due_s)
 
     def on_attempt_over(self) -> None:
         """Nothing is under way."""

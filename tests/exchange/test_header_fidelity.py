@@ -125,7 +125,13 @@ def test_each_way_is_told_of_this_hop(wire: FakeWire) -> None:
     for head in (sent(wire, "Via: 1.0 x"), returned(wire, "Via: 1.0 x")):
         vias = [x for x in head.split(b"\r\n") if x.startswith(b"Via: ")]
         assert vias[0] == b"Via: 1.0 x"
-        assert vias[1].startswith(b"Via: 1.1 sidecar-")
+        assert vias[1].startswith(b"Via: 1.1 sidecar")
+
+
+def test_a_client_does_not_learn_what_would_look_like_a_loop(wire: FakeWire) -> None:
+    """It could send it back, and have a P0 told at will."""
+    told = header_of(returned(wire), "via") or ""
+    assert sent(wire, f"Via: {told}").startswith(b"GET / HTTP/1.1")
 
 
 def test_a_request_of_this_very_proxy_goes_in_a_circle(wire: FakeWire) -> None:

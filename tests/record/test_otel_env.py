@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sidecar.record.otel_env import (
@@ -106,6 +106,7 @@ def test_the_service_is_named_by_the_configuration_first() -> None:
     assert service_name("app", {}) == "app"
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # On a busy machine.
 @given(
     st.dictionaries(
         st.sampled_from(
