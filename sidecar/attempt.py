@@ -10,7 +10,6 @@ Whatever happens, `close` gives back what was taken: connection, slot, permit.
 
 from __future__ import annotations
 
-import select
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sidecar.faults.catalogue import FaultCode, ProxyFault
@@ -155,7 +154,7 @@ class Try:
         connection = self.connection
         assert connection is not None  # noqa: S101 - for the type checker
         if not connection.is_open or (
-            self.is_reused and method not in SAFE and _has_input(connection)
+            self.is_reused and method not in SAFE and connection.has_input()
         ):
             raise self._loss(connection.error, may_have_received=False)
         self.phase = _WRITE
@@ -312,14 +311,3 @@ class Try:
 
     def _endpoint_name(self) -> str:
         return "" if self.endpoint is None else self.endpoint.name
-
-
-def _has_input(connection: UpstreamConnection) -> bool:
-    """Tell whether an idle connection has something to read: its end, mostly.
-
-    The event loop may not have come round to it. The system call costs about a
-    microsecond, so it is only made for requests that must not be sent twice.
-    """
-    poller = select.poll()
-    poller.register(connection.transport.get_extra_info("socket"), select.POLLIN)
-    return bool(poller.poll(0))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sidecar.model import UNTIL_CLOSE
@@ -86,6 +87,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_max_head_bytes",
         "_method",
         "_on_closed",
+        "_poller",
         "_reader",
         "_sent_bytes",
         "_sink",
@@ -108,6 +110,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._head: ResponseHead | None = None
         self._reader: BodyReader | None = None
         self._is_whole = False  # The response; what follows was not asked for.
+        self._poller: select.poll | None = None
         self._is_tunnel = False
         self._is_full = False
         self._is_reading_paused = False
@@ -153,6 +156,18 @@ class UpstreamConnection(asyncio.Protocol):
     def is_closing(self) -> bool:
         """Tell whether it is closed, or about to be: nothing can be sent."""
         return not self.is_open or self.transport.is_closing()
+
+    def has_input(self) -> bool:
+        """Tell whether an idle connection has something to read: its end, mostly.
+
+        The event loop may not have come round to it. The system call costs about
+        a microsecond: ask for what must not be sent twice.
+        """
+        if self._poller is None:
+            self._poller = select.poll()
+            sock = self.transport.get_extra_info("socket")
+            self._poller.register(sock, select.POLLIN)
+        return bool(self._poller.poll(0))
 
     @property
     def may_have_received(self) -> bool:

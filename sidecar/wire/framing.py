@@ -8,19 +8,18 @@ is unwrapped and wrapped anew, so that no odd framing is ever handed on.
 from __future__ import annotations
 
 import re
-from typing import Protocol
+from typing import Final, Protocol
 
 from sidecar.model import NO_BODY, UNTIL_CLOSE, Fields
 
-LAST_CHUNK = b"0\r\n\r\n"
+LAST_CHUNK: Final = b"0\r\n\r\n"
 
-_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t -~\x80-\xff]*)?\r\n")
-_TRAILER = re.compile(  # The value with its blanks: to split them off backtracks.
-    rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([\t -~\x80-\xff]*)\r\n"
-)
-_MAX_LINE_BYTES = 512  # A size and its extensions; nobody needs more.
-_MAX_TRAILER_BYTES = 16 * 1024  # With the empty line that ends the section.
-_FORBIDDEN_TRAILERS = frozenset(  # RFC 9110, 6.5.1: framing, routing, control.
+_SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t -~\x80-\xff]*)?\r\n")
+# The value with its blanks: to split them off backtracks.
+_TRAILER: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([\t -~\x80-\xff]*)\r\n")
+_MAX_LINE_BYTES: Final = 512  # A size and its extensions; nobody needs more.
+_MAX_TRAILER_BYTES: Final = 16 * 1024  # With the empty line that ends the section.
+_FORBIDDEN_TRAILERS: Final = frozenset(  # RFC 9110, 6.5.1: framing, routing, control.
     (
         b"authorization",
         b"connection",
@@ -42,6 +41,13 @@ _FORBIDDEN_TRAILERS = frozenset(  # RFC 9110, 6.5.1: framing, routing, control.
         b"upgrade",
     )
 )
+
+
+# What a chunked body has next.
+_SIZE: Final = 0
+_DATA: Final = 1
+_DATA_END: Final = 2
+_TRAILERS: Final = 3
 
 
 class FramingError(Exception):
@@ -124,10 +130,8 @@ class ChunkedReader:
 
     __slots__ = ("_held", "_left", "_stage", "is_complete", "rest", "trailers")
 
-    _SIZE, _DATA, _DATA_END, _TRAILERS = range(4)
-
     def __init__(self) -> None:
-        self._stage = self._SIZE
+        self._stage = _SIZE
         self._left = 0
         self._held = b""
         self.is_complete = False
@@ -157,21 +161,21 @@ class ChunkedReader:
 
     def _step(self, data: bytes, at: int, pieces: list[bytes]) -> int:
         """Read one element; return where it ended, or -1 to wait for more."""
-        if self._stage == self._DATA:
+        if self._stage == _DATA:
             piece = data[at : at + self._left]
             if not piece:
                 return -1
             pieces.append(piece)
             self._left -= len(piece)
             if self._left == 0:
-                self._stage = self._DATA_END
+                self._stage = _DATA_END
             return at + len(piece)
-        if self._stage == self._SIZE:
+        if self._stage == _SIZE:
             return self._read_size(data, at)
-        if self._stage == self._DATA_END:
+        if self._stage == _DATA_END:
             end = data[at : at + 2]
             if end == b"\r\n":
-                self._stage = self._SIZE
+                self._stage = _SIZE
                 return at + 2
             if end in (b"", b"\r"):
                 return -1
@@ -190,7 +194,7 @@ class ChunkedReader:
             msg = "a chunk extension is too long"
             raise FramingError(msg)
         self._left = int(line[1], 16)
-        self._stage = self._DATA if self._left else self._TRAILERS
+        self._stage = _DATA if self._left else _TRAILERS
         return line.end()
 
     def _read_trailers(self, data: bytes, at: int) -> int:

@@ -28,11 +28,8 @@ if TYPE_CHECKING:
 
 F = TypeVar("F")
 
-_FIELD_LINE: Final = (
-    re.compile(  # The value with its blanks: to split them off backtracks.
-        rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([\t -~\x80-\xff]*)"
-    )
-)
+# The value with its blanks: to split them off backtracks.
+_FIELD_LINE: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([\t -~\x80-\xff]*)")
 _SINGLE: Final = frozenset((b"content-length", b"host"))
 _REPEATING: Final = frozenset(
     b"accept accept-charset accept-encoding accept-language accept-ranges allow"
