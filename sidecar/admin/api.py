@@ -89,7 +89,8 @@ class _Api:
         )
 
     async def routes(self, _: web.Request) -> web.Response:
-        return _json([_route(state) for state in self._context.runtime.routes])
+        now_s = self._context.clock.now_s()
+        return _json([_route(state, now_s) for state in self._context.runtime.routes])
 
     async def upstreams(self, _: web.Request) -> web.Response:
         now_s = self._context.clock.now_s()
@@ -195,8 +196,8 @@ def _level_name() -> str:
     return logging.getLevelName(level).lower()
 
 
-def _route(state: RouteState) -> dict[str, Any]:
-    route = state.route
+def _route(state: RouteState, now_s: float) -> dict[str, Any]:
+    route, breaker = state.route, state.breaker
     return {
         "name": route.name,
         "listener": route.listener,
@@ -204,7 +205,7 @@ def _route(state: RouteState) -> dict[str, Any]:
         "matches": [f"{m.path.kind} {m.path.value}" for m in route.matches],
         "upstream": route.upstream,
         "in_flight": state.in_flight,
-        "breaker": "off" if state.breaker is None else state.breaker.state.value,
+        "breaker": "off" if breaker is None else breaker.state_at(now_s).value,
     }
 
 
@@ -231,7 +232,7 @@ def _breaker(state: RouteState, now_s: float) -> dict[str, Any]:
     return {
         "route": state.route.name,
         "upstream": state.route.upstream,
-        "state": breaker.state.value,
+        "state": breaker.state_at(now_s).value,
         "cause": breaker.cause,
         "retry_after_s": round(breaker.retry_after_s(now_s), 3),
         "detail": repr(breaker),

@@ -43,11 +43,11 @@ class Met:
 
 def rows(app: App) -> list[Row]:
     """Return each route in the order of the file, then what matched none."""
-    store = app.recorder.store
+    store, now_s = app.recorder.store, app.clock.now_s()
     found = {
         state.route.name: Row(
             state.route.name,
-            state.breaker.state.value if state.breaker else "off",
+            state.breaker.state_at(now_s).value if state.breaker else "off",
             retries=store.retries_by_route[state.route.name],
         )
         for state in app.runtime.routes

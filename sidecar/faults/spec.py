@@ -45,11 +45,6 @@ class Replay(Enum):
     BY_LIST = "only where the route lists it"
     NEVER = "not at all"
 
-    @property
-    def allows_any_method(self) -> bool:
-        """Tell whether even a POST may be sent again."""
-        return self in (Replay.ALL, Replay.ALL_LATER)
-
 
 @dataclass(frozen=True, slots=True)
 class FaultSpec:

@@ -158,6 +158,7 @@ class SidecarCollector(Collector):
     def _routes(self) -> Iterator[Metric]:
         routes = list(self._runtime().routes)
         room = self._live_room() // 2 // _ROUTE_SERIES
+        now_s = self._clock.now_s()
         active = GaugeMetricFamily(
             "http_server_active_requests", "Requests in flight.", labels=["http_route"]
         )
@@ -170,11 +171,11 @@ class SidecarCollector(Collector):
             active.add_metric([state.route.name], state.in_flight)
             if state.breaker is not None:
                 names = [state.route.name, state.route.upstream]
-                states.add_metric(names, _STATES[state.breaker.state])
+                states.add_metric(names, _STATES[state.breaker.state_at(now_s)])
         rest = routes[room:]
         if rest:
             active.add_metric([OVERFLOW], sum(state.in_flight for state in rest))
-            states.add_metric([OVERFLOW, OVERFLOW], _worst(rest))
+            states.add_metric([OVERFLOW, OVERFLOW], _worst(rest, now_s))
         yield active
         yield states
 
@@ -305,10 +306,9 @@ def _counter(
     return family
 
 
-def _worst(states: list[RouteState]) -> int:
-    return max(
-        (_STATES[s.breaker.state] for s in states if s.breaker is not None), default=0
-    )
+def _worst(states: list[RouteState], now_s: float) -> int:
+    breakers = [s.breaker for s in states if s.breaker is not None]
+    return max((_STATES[each.state_at(now_s)] for each in breakers), default=0)
 
 
 def _add_up(total: Histogram, part: Histogram) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sidecar.policy.breaker import State
+from sidecar.record.collector import SidecarCollector
 from tests.support.proxy import header_of, status_of
 from tests.support.wire import OK, get, post
 
@@ -67,6 +68,22 @@ def test_it_is_not_open_a_moment_longer(make: MakeWire) -> None:
     assert is_refused(wire.ask(get()))
     wire.clock.advance(0.01)
     assert wire.ask(get(), OK).endswith(b"ok")
+
+
+def told_state(wire: FakeWire) -> float:
+    """Return what a scraper is told."""
+    collector = SidecarCollector(wire.recorder, wire.clock, lambda: wire.runtime)
+    metrics = {metric.name: metric for metric in collector.collect()}
+    [sample] = metrics["sidecar_breaker_state"].samples
+    return sample.value
+
+
+def test_when_its_time_is_over_it_is_not_told_as_open(make: MakeWire) -> None:
+    """Also when nobody asks any more: an alert on it would never end."""
+    wire = opened(make)
+    assert told_state(wire) == 2
+    wire.clock.advance(10)
+    assert told_state(wire) == 1
 
 
 def test_half_open_it_lets_only_so_many_probe(make: MakeWire) -> None:
