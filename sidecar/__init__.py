@@ -12,10 +12,10 @@ A request passes these stages, and each folder is one of them:
 
 `exchange.py` tells this story for one request from top to bottom, `attempt.py`
 that of one try. Beside them, a file a question: `checkout.py` (where does a
-connection come from), `forwarding.py` (what is sent upstream), `retrying.py` (once
-more?), `telling.py` (what is told of it all), `time_limits.py` (what may take how
-long), `rendezvous.py` (who wakes whom). `app.py` builds everything from the
-settings, and `drain.py` lets it end.
+connection come from), `forwarding.py` (what is sent upstream), `max_forwards.py`
+(how many hops are left), `retrying.py` (once more?), `telling.py` (what is told of
+it all), `time_limits.py` (what may take how long), `rendezvous.py` (who wakes whom).
+`app.py` builds everything from the settings, and `drain.py` lets it end.
 
 Imports go one way: cli, app, accept, exchange, then route, policy, attempt,
 faults and record; attempt imports policy, upstream and wire. The folders wire,

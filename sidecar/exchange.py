@@ -17,7 +17,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
-from sidecar import forwarding, retrying, telling
+from sidecar import forwarding, max_forwards, retrying, telling
 from sidecar.accept.request_body import RequestBody
 from sidecar.attempt import Try
 from sidecar.checkout import Checkout
@@ -28,7 +28,7 @@ from sidecar.faults.classify import (
     classify_unexpected,
     processed_by,
 )
-from sidecar.faults.render import ReplyRequest, render, tag_fields
+from sidecar.faults.render import LocalReply, ReplyRequest, render, tag_fields
 from sidecar.model import (
     NO_BODY,
     Attempt,
@@ -43,7 +43,7 @@ from sidecar.policy.retry import IDEMPOTENT, Retry, StopReason
 from sidecar.settings.snapshot import FieldEdits
 from sidecar.upstream.pool import Connect
 from sidecar.wire import trace_context
-from sidecar.wire.fields import response_section
+from sidecar.wire.fields import named_by_connection, response_section
 
 if TYPE_CHECKING:
     from sidecar.accept.client import ClientConnection
@@ -108,7 +108,13 @@ class Exchange:
         self.writer = client.writer
         self.limits = client.limits
         self.body = (
-            None if head.body_bytes == NO_BODY else RequestBody(head.body_bytes, client)
+            None
+            if head.body_bytes == NO_BODY
+            else RequestBody(
+                head.body_bytes,
+                client,
+                named_by_connection(head.named.get(b"connection")),
+            )
         )
         self.attempts: tuple[Attempt, ...] = ()
         self.is_budget_taken = False
@@ -161,6 +167,8 @@ class Exchange:
 
     async def _travel(self) -> None:
         found, route = self._match()
+        if self.head.method in max_forwards.METHODS and self._is_answered_here():
+            return
         self._admit(found, route)
         while True:
             attempt = self._new_try(route)
@@ -195,6 +203,20 @@ class Exchange:
             msg = "this request came from this very proxy"
             raise ProxyFault(FaultCode.PROXY_LOOP, msg)
         return found, route
+
+    def _is_answered_here(self) -> bool:
+        """Count this hop of a TRACE or OPTIONS, and answer if it was the last."""
+        writer, body = self.writer, self.body
+        can_go_on, writer.keep_alive = writer.keep_alive, False  # If it is refused.
+        settled = max_forwards.settle(self.head)
+        if isinstance(settled, LocalReply):
+            writer.keep_alive = can_go_on and (body is None or body.is_complete)
+            self._status = settled.status
+            writer.reply(settled, self.head.method, self.runtime.dated_via())
+            return True
+        self.head = settled
+        writer.keep_alive = can_go_on
+        return False
 
     def _admit(self, found: Found, route: RouteState) -> None:
         """Refuse early, before anything is touched; start the clocks."""
@@ -289,13 +311,8 @@ class Exchange:
         attempt.send(self.head.method, raw)
         while attempt.head is None:
             await self._meeting
-        if attempt.status == _SWITCHING and self.head.upgrade is None:
-            raise ProxyFault(
-                FaultCode.PROTO_UPSTREAM,
-                "101 to a request without Upgrade",
-                phase=Phase.HEADERS,
-                processed=Processed.YES,
-            )
+        if attempt.status == _SWITCHING:
+            forwarding.check_switch(self.head, attempt.head, self.body)
 
     def _pick(self, upstream: UpstreamState) -> Endpoint:
         """Choose an endpoint, one that was not tried if there is such."""
@@ -387,7 +404,8 @@ class Exchange:
             writer.keep_alive = False  # What is left of it would be in the way.
         if runtime.is_draining and self.client.listener == "inbound":
             writer.keep_alive = False
-        section = response_section(head, runtime.via_line, edits, tags)
+        via = runtime.via_line if b"date" in head.named else runtime.dated_via()
+        section = response_section(head, via, edits, tags)
         if not attempt.is_ended:
             attempt.answered_s = runtime.clock.now_s()  # Now it is up to the client.
             self.limits.on_response(head)  # First: the client may be full at once.
@@ -452,7 +470,7 @@ class Exchange:
         if telling.is_exhausting(fault.code):
             reply.fields.append(telling.EXHAUSTED)
         self._status = reply.status
-        writer.reply(reply, head.method, self.runtime.via_line)
+        writer.reply(reply, head.method, self.runtime.dated_via())
 
     def _tags(self, answered: Try, tries: int) -> Fields:
         """Name the failure that an application's answer tells of, if it does."""

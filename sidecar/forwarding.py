@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from sidecar.faults.catalogue import FaultCode, ProxyFault
+from sidecar.model import Phase, Processed
 from sidecar.route import rewrite
 from sidecar.time_limits import NEVER_S
-from sidecar.wire.fields import request_section
+from sidecar.wire.fields import is_switch_asked, request_section
 from sidecar.wire.trace_context import attempt_span_id
 
 if TYPE_CHECKING:
     from random import Random
 
-    from sidecar.model import RequestHead, TraceContext
+    from sidecar.accept.request_body import RequestBody
+    from sidecar.model import RequestHead, ResponseHead, TraceContext
     from sidecar.route.table import Found
     from sidecar.settings.snapshot import Upstream
     from sidecar.wire.fields import Hop
@@ -55,6 +58,30 @@ def common_lines(
         return head.line + section
     target = rewrite.target(head, route.rewrite, found.prefix_bytes)
     return b"%b %b HTTP/1.1\r\n%b" % (head.method.encode(), target, section)
+
+
+def check_switch(
+    head: RequestHead, answer: ResponseHead, body: RequestBody | None
+) -> None:
+    """Refuse a 101 that leaves it open what the next bytes mean (RFC 9110, 7.8).
+
+    Raises:
+        ProxyFault: Nobody asked for it, or the request is still on its way.
+    """
+    if not is_switch_asked(head.upgrade, answer.named.get(b"upgrade", b"")):
+        detail = "101 to something that the request did not ask for"
+        if head.upgrade is None:
+            detail = "101 to a request without Upgrade"
+    elif body is not None and not body.is_complete:
+        detail = "101 before the request was whole"
+    else:
+        return
+    raise ProxyFault(
+        FaultCode.PROTO_UPSTREAM,
+        detail,
+        phase=Phase.HEADERS,
+        processed=Processed.YES,
+    )
 
 
 def head_of_attempt(

@@ -6,7 +6,8 @@ one event loop.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Final, Protocol
 
 from sidecar.policy.balancer import RoundRobin
 from sidecar.policy.breaker import CircuitBreaker
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
     Forget = Callable[[Endpoint, UpstreamConnection], None]
     MakeConnector = Callable[[Upstream, Clock, Forget], "Connecting"]
+
+
+_NS_PER_S: Final = 1_000_000_000
 
 
 class Connecting(Protocol):
@@ -114,6 +118,7 @@ class Runtime:
         self.via = b"sidecar-%08x" % rng.getrandbits(32)  # Names this process.
         # Another name for clients: who knew ours could make requests look like loops.
         self.via_line = b"Via: 1.1 sidecar\r\n"
+        self._dated = (-1, b"")  # Second and lines.
         self.sample_ratio = snapshot.tracing.sample_ratio
         self.upstreams = {
             name: UpstreamState(settings, clock, make_connector)
@@ -126,6 +131,18 @@ class Runtime:
             mine = [s for s in self.routes if s.route.listener == listener]
             self.states[listener] = mine
             self.tables[listener] = RouteTable([state.route for state in mine])
+
+    def dated_via(self) -> bytes:
+        """Return `via_line` below a Date, for a response that has none.
+
+        Source:
+            RFC 9110, 6.6.1: who has a clock adds it, also to what it sends on.
+        """
+        second = self.clock.wall_ns() // _NS_PER_S
+        if second != self._dated[0]:
+            date = formatdate(second, usegmt=True).encode()
+            self._dated = (second, b"Date: %b\r\n%b" % (date, self.via_line))
+        return self._dated[1]
 
     def new_fault_id(self) -> str:
         """Return an id that sorts by time and is unlikely to come twice."""

@@ -32,7 +32,7 @@ HEIGHTS = (
     ("sidecar.runtime",),
     ("sidecar.time_limits", "sidecar.accept.request_body", "sidecar.accept.response"),
     ("sidecar.attempt", "sidecar.checkout", "sidecar.forwarding",
-     "sidecar.retrying", "sidecar.telling"),
+     "sidecar.max_forwards", "sidecar.retrying", "sidecar.telling"),
     ("sidecar.exchange",),
     ("sidecar.accept",),
     ("sidecar.admin",),

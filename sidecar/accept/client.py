@@ -218,7 +218,7 @@ class ClientConnection(asyncio.Protocol):
         if empty_bytes:
             buffer = self._buffer = buffer[empty_bytes:]
         end = buffer.find(HEAD_END)
-        if end < 0 or end > limits.request_line_bytes:
+        if end < 0 or end > limits.request_line_bytes or end > limits.header_bytes:
             _check_size(buffer, end, limits)
             if end < 0:
                 return None

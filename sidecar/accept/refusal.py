@@ -30,7 +30,7 @@ def refuse(runtime: Runtime, client: ClientConnection, fault: ProxyFault) -> Non
     reply = render(named, fault.status, asked)
     if not client.is_gone and not client.transport.is_closing():
         client.writer.begin(1, keep_alive=False)
-        client.writer.reply(reply, "", runtime.via_line)
+        client.writer.reply(reply, "", runtime.dated_via())
     trace = TraceContext(
         runtime.rng.getrandbits(128) or 1,
         0,

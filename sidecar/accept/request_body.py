@@ -50,8 +50,10 @@ class RequestBody:
         "rest",
     )
 
-    def __init__(self, body_bytes: int, source: BodySource) -> None:
-        self._reader = body_reader(body_bytes)
+    def __init__(
+        self, body_bytes: int, source: BodySource, ends_here: frozenset[bytes]
+    ) -> None:
+        self._reader = body_reader(body_bytes, ends_here)
         self._is_chunked = body_bytes == CHUNKED
         self._source = source
         self._kept: list[bytes] = []

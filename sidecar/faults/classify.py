@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sidecar.faults.catalogue import FaultCode, ProxyFault, application_spec
 from sidecar.model import Phase, Processed, TimeoutKind
 from sidecar.wire.framing import FramingError, TrailersTooLargeError
+from sidecar.wire.section import CodingError
 
 if TYPE_CHECKING:
     from sidecar.faults.spec import FaultSpec
@@ -113,7 +114,7 @@ def classify_malformed(
     detail = f"{endpoint}: {error}"
     if isinstance(error, TrailersTooLargeError):
         code = FaultCode.DATA_RESP_TRAILER_SIZE
-    elif isinstance(error, FramingError):
+    elif isinstance(error, FramingError | CodingError):
         code = FaultCode.DATA_TRANSFER_CODING
     elif error.status == _TOO_LARGE:
         code = FaultCode.DATA_RESP_HEADER_SIZE

@@ -17,6 +17,7 @@ import select
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sidecar.model import UNTIL_CLOSE
+from sidecar.wire.fields import named_by_connection
 from sidecar.wire.framing import BodyReader, FramingError, body_reader
 from sidecar.wire.head import HEAD_END, HeadError, parse_response
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _SWITCHING: Final = 101
 _FIRST_FINAL: Final = 200
+_MAX_INTERIM: Final = 100  # 1xx before a response; all with less than one head's bytes.
 _NO_TRAILERS: Fields = []
 _LAST_WORDS_BYTES: Final = 64 * 1024
 _HIGH_WATER_BYTES: Final = 64 * 1024  # Of what a socket does not take: then we pause,
@@ -80,6 +82,8 @@ class UpstreamConnection(asyncio.Protocol):
         "_buffer",
         "_head",
         "_head_bytes",
+        "_interim",
+        "_interim_bytes",
         "_is_full",
         "_is_reading_paused",
         "_is_tunnel",
@@ -116,6 +120,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._is_reading_paused = False
         self._head_bytes = 0  # Of the request.
         self._sent_bytes = 0  # All of it, so far.
+        self._interim = self._interim_bytes = 0  # Heads before the response's own.
         self.transport: asyncio.Transport
         self.error: Exception | None = None
         self.served = 0
@@ -136,6 +141,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._sink = sink
         self._method = method
         self._is_whole = False
+        self._interim = self._interim_bytes = 0
         self.served += 1
         self._head_bytes = len(head)
         self._sent_bytes = 0
@@ -314,6 +320,15 @@ class UpstreamConnection(asyncio.Protocol):
                 self._is_tunnel = True
                 sink.on_head(head, data, None)
                 return
+            self._interim += 1
+            self._interim_bytes += end
+            if (
+                self._interim > _MAX_INTERIM
+                or self._interim_bytes > self._max_head_bytes
+            ):
+                msg = "more interim responses than anyone needs"
+                self._refuse(sink, HeadError(msg))
+                return
             sink.on_interim(head)
             if not data or self._sink is not sink:
                 return
@@ -333,7 +348,8 @@ class UpstreamConnection(asyncio.Protocol):
         self, sink: ResponseSink, head: ResponseHead, rest: bytes
     ) -> None:
         """Begin a body that did not come as one piece."""
-        self._reader = reader = body_reader(head.body_bytes)
+        ends_here = named_by_connection(head.named.get(b"connection"))
+        self._reader = reader = body_reader(head.body_bytes, ends_here)
         content = b""
         try:
             if reader.is_complete:

@@ -60,11 +60,23 @@ _NOTHING: frozenset[bytes] = frozenset()
 
 _MAX_KEPT_BYTES: Final = 2048  # Of a connection; it may be idle for long.
 _NO_CONTENT: Final = 204
+_RESET_CONTENT: Final = 205
+_UPGRADE_REQUIRED: Final = 426
 _FIRST_FINAL: Final = 200
+_VIA: Final = b"Via: 1.1 "
+_VIA_1_0: Final = b"Via: 1.0 "
 
 
 def request_use(key: bytes) -> int:
-    """Return what becomes of a request's field of that name at this hop."""
+    """Return what becomes of a request's field of that name at this hop.
+
+    Many frameworks cannot tell "_" from "-" in a name (RFC 3875, 4.1.18): what is
+    only let be in that disguise could be taken for what this hop says.
+    """
+    if b"_" in key:
+        key = key.replace(b"_", b"-")
+        if key in _FRAMING or key.startswith(_CONTROL):
+            return STAYS_HERE
     if key in _NOT_SENT_ON:
         return STAYS_HERE
     return SENT_ON_IF_TRUSTED if key.startswith(_CONTROL) else SENT_ON
@@ -165,7 +177,7 @@ def request_section(
         return hop.kept
     most = SENT_ON_IF_TRUSTED if hop.is_trusted else SENT_ON
     named = head.named
-    if host is not None or edits.is_any or b"connection" in named:
+    if host is not None or edits.is_any or b"connection" in named or head.minor == 0:
         kept = _edited_request(head, most, host, edits)
     else:
         kept = section.sent_on(most)
@@ -188,6 +200,8 @@ def _edited_request(
     dropped = named_by_connection(head.named.get(b"connection"))
     if host is not None:
         dropped |= {b"host"}
+    if head.minor == 0:
+        dropped |= {b"expect"}  # It cannot hear of a 100 (RFC 9110, 10.1.1).
     kept = [x for x in head.section.lines if x.use <= most and x.key not in dropped]
     first = b"" if host is None else b"Host: %b\r\n" % host
     if not edits.is_any:
@@ -206,16 +220,18 @@ def response_section(
 
     Args:
         head: What came from upstream.
-        via_line: The whole line that names this hop.
+        via_line: The whole line that names this hop; a line with Date may precede it.
         edits: Those of the route.
         extra: Fields that this hop says; they replace those of the same name.
     """
     connection = head.named.get(b"connection")
-    is_bare = head.status < _FIRST_FINAL or head.status == _NO_CONTENT
+    is_bare = head.status < _FIRST_FINAL or head.status in _BARE
     if extra or edits.is_any or is_bare or connection not in _USUAL_CONNECTION:
         kept = _edited_response(head, edits, extra, is_bare=is_bare)
     else:
         kept = head.section.sent_on()
+    if head.minor == 0:
+        via_line = via_line.replace(_VIA, _VIA_1_0)  # It tells what was received.
     return b"HTTP/1.1 %d %b\r\n%b%b" % (head.status, head.reason, kept, via_line)
 
 
@@ -225,15 +241,37 @@ def _edited_response(
     dropped = named_by_connection(head.named.get(b"connection"))
     if is_bare:
         dropped |= {b"content-length"}  # RFC 9110, 8.6: a client may wait for it.
+    last = _last_lines(head)
     kept = [x for x in head.section.lines if x.use == SENT_ON and x.key not in dropped]
     if not extra and not edits.is_any:
-        return b"".join([line.raw for line in kept])
+        return b"".join([line.raw for line in kept]) + last
     fields = edit(spelt(kept), edits)
     if extra:
         replaced = {name.lower() for name, _ in extra} - {b"proxy-status"}
         fields = [f for f in fields if f[0].lower() not in replaced]
         fields += extra
-    return b"".join([b"%b: %b\r\n" % field for field in fields])
+    return b"".join([b"%b: %b\r\n" % field for field in fields]) + last
 
 
+def _last_lines(head: ResponseHead) -> bytes:
+    """Return what a few statuses must say of this hop's connection."""
+    if head.status == _RESET_CONTENT:  # It has no content (RFC 9110, 15.3.6), but a
+        return b"Content-Length: 0\r\n"  # reader that knows only lengths asks for one.
+    offered = head.named.get(b"upgrade")
+    if head.status == _UPGRADE_REQUIRED and offered:  # RFC 9110, 15.5.22.
+        return b"Connection: Upgrade\r\nUpgrade: %b\r\n" % offered
+    return b""
+
+
+def is_switch_asked(asked: bytes | None, answered: bytes) -> bool:
+    """Tell whether a 101 switches to what was asked for (RFC 9110, 7.8).
+
+    Args:
+        asked: Upgrade of the request, in lower case; None: nothing was.
+        answered: Upgrade of the response.
+    """
+    return asked is not None and _members(answered) <= _members(asked)
+
+
+_BARE: Final = frozenset((_NO_CONTENT, _RESET_CONTENT))
 _USUAL_CONNECTION: Final = (None, b"keep-alive", b"close")

@@ -19,28 +19,24 @@ _SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t -~\x80-\xff]*
 _TRAILER: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([\t -~\x80-\xff]*)\r\n")
 _MAX_LINE_BYTES: Final = 512  # A size and its extensions; nobody needs more.
 _MAX_TRAILER_BYTES: Final = 16 * 1024  # With the empty line that ends the section.
-_FORBIDDEN_TRAILERS: Final = frozenset(  # RFC 9110, 6.5.1: framing, routing, control.
-    (
-        b"authorization",
-        b"connection",
-        b"content-encoding",
-        b"content-length",
-        b"content-range",
-        b"content-type",
-        b"host",
-        b"keep-alive",
-        b"proxy-authenticate",
-        b"proxy-authorization",
-        b"proxy-connection",
-        b"set-cookie",
-        b"te",
-        b"traceparent",
-        b"tracestate",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-    )
+_MAX_EXTENSION_BYTES: Final = 16 * 1024  # Of a body, in excess of its content.
+_ONE_DIGIT: Final = {b"%x\r\n" % n: n for n in range(1, 16)} | {
+    b"%X\r\n" % n: n for n in range(10, 16)
+}
+# RFC 9110, 6.5.1: what frames, routes, authenticates, or decides how the content or
+# the response is taken must be known before the content is. And what this hop says.
+_FORBIDDEN_TRAILERS: Final = frozenset(
+    b"age authorization cache-control connection content-encoding content-length"
+    b" content-range content-type cookie date expect expires forwarded grpc-timeout"
+    b" host if-match if-modified-since if-none-match if-range if-unmodified-since"
+    b" keep-alive location max-forwards pragma proxy-authenticate"
+    b" proxy-authorization proxy-connection range retry-after set-cookie te"
+    b" traceparent tracestate trailer transfer-encoding upgrade vary via warning"
+    b" www-authenticate x-forwarded-for x-forwarded-host x-forwarded-proto"
+    b" x-request-id".split()
 )
+_CONTROL: Final = b"x-316-"
+_NO_NAMES: frozenset[bytes] = frozenset()
 
 
 # What a chunked body has next.
@@ -125,12 +121,27 @@ class UntilCloseReader:
 class ChunkedReader:
     """The chunked transfer coding (RFC 9112, 7.1), read strictly.
 
-    Extensions are dropped, as the RFC asks of who does not know them.
+    Extensions are dropped, as the RFC asks of who does not know them, and may not be
+    much longer than what they come with (7.1.1). Many small chunks are joined.
+
+    Args:
+        ends_here: Lower-case names of trailer fields that are for this hop alone.
     """
 
-    __slots__ = ("_held", "_left", "_stage", "is_complete", "rest", "trailers")
+    __slots__ = (
+        "_ends_here",
+        "_extension_bytes",
+        "_held",
+        "_left",
+        "_stage",
+        "is_complete",
+        "rest",
+        "trailers",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, ends_here: frozenset[bytes] = _NO_NAMES) -> None:
+        self._ends_here = ends_here
+        self._extension_bytes = 0  # In excess of the content that they came with.
         self._stage = _SIZE
         self._left = 0
         self._held = b""
@@ -146,6 +157,8 @@ class ChunkedReader:
         pieces: list[bytes] = []
         at = 0
         while not self.is_complete:
+            if self._stage == _SIZE:
+                at = _take_tiny_chunks(data, at, pieces)
             after = self._step(data, at, pieces)
             if after < 0:
                 self._held = data[at:]
@@ -195,6 +208,13 @@ class ChunkedReader:
             raise FramingError(msg)
         self._left = int(line[1], 16)
         self._stage = _DATA if self._left else _TRAILERS
+        extension_bytes = line.end() - line.end(1) - 2
+        if extension_bytes:
+            excess_bytes = self._extension_bytes + extension_bytes - self._left
+            self._extension_bytes = max(0, excess_bytes)
+            if excess_bytes > _MAX_EXTENSION_BYTES:
+                msg = "chunk extensions outweigh the content"
+                raise FramingError(msg)
         return line.end()
 
     def _read_trailers(self, data: bytes, at: int) -> int:
@@ -220,18 +240,45 @@ class ChunkedReader:
             if line is None:
                 msg = "a trailer field is malformed"
                 raise FramingError(msg)
-            if line[1].lower() not in _FORBIDDEN_TRAILERS:
+            if self._is_let_through(line[1].lower()):
                 self.trailers.append((line[1], line[2].strip(b" \t")))
             at = line.end()
 
+    def _is_let_through(self, key: bytes) -> bool:
+        return not (
+            key in _FORBIDDEN_TRAILERS
+            or key in self._ends_here
+            or key.startswith(_CONTROL)
+        )
 
-def body_reader(body_bytes: int) -> BodyReader:
-    """Return the reader for a body of that length, as the head tells it."""
+
+def _take_tiny_chunks(data: bytes, at: int, pieces: list[bytes]) -> int:
+    """Take chunks of up to 15 bytes as long as they are whole; return where they end.
+
+    They are what makes a reader work hardest for each byte. Whatever is not as plain
+    as these, broken ones too, is left to the reader.
+    """
+    while True:
+        size = _ONE_DIGIT.get(data[at : at + 3], 0)
+        end = at + 3 + size
+        if not size or data[end : end + 2] != b"\r\n":
+            return at
+        pieces.append(data[at + 3 : end])
+        at = end + 2
+
+
+def body_reader(body_bytes: int, ends_here: frozenset[bytes] = _NO_NAMES) -> BodyReader:
+    """Return the reader for a body of that length, as the head tells it.
+
+    Args:
+        body_bytes: The length, or CHUNKED, or UNTIL_CLOSE.
+        ends_here: Names that Connection lists: no such trailer goes on.
+    """
     if body_bytes >= NO_BODY:
         return LengthReader(body_bytes)
     if body_bytes == UNTIL_CLOSE:
         return UntilCloseReader()
-    return ChunkedReader()
+    return ChunkedReader(ends_here)
 
 
 def encode_chunk(data: bytes) -> bytes:

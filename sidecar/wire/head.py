@@ -26,9 +26,15 @@ from sidecar.model import (
     ResponseHead,
 )
 from sidecar.wire.fields import request_use, response_use
-from sidecar.wire.section import HeadError, SectionReader, too_many
+from sidecar.wire.section import CodingError, HeadError, SectionReader, too_many
 
-__all__ = ["HEAD_END", "HeadError", "parse_request", "parse_response"]
+__all__ = [
+    "HEAD_END",
+    "CodingError",
+    "HeadError",
+    "parse_request",
+    "parse_response",
+]
 
 HEAD_END: Final = b"\r\n\r\n"
 
@@ -38,15 +44,19 @@ _VISIBLE: Final = bytes(range(0x21, 0x7F))
 _STATUS_LINE: Final = re.compile(
     rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t -~\x80-\xff]*))?"
 )
+# Of a URI, with a name that is not empty (RFC 9110, 4.2.1) and a port that can be.
 _HOST: Final = re.compile(
-    rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~%!$&'()*+,;=]*)(?::[0-9]{0,5})?"
+    rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~%!$&'()*+,;=]+)"
+    rb"(?::(?:0*(?:[0-9]{1,4}|[1-5][0-9]{4}|6(?:[0-4][0-9]{3}|5(?:[0-4][0-9]{2}"
+    rb"|5(?:[0-2][0-9]|3[0-5])))))?)?"
 )
-_ABSOLUTE: Final = re.compile(rb"https?://([^/?#:][^/?#]*)([^#]*)", re.IGNORECASE)
+_ABSOLUTE: Final = re.compile(rb"(https?)://([^/?#:][^/?#]*)([^#]*)", re.IGNORECASE)
 _DIGITS: Final = re.compile(rb"[0-9]{1,18}")
 _EMPTY: frozenset[bytes] = frozenset()
 _SLASH: Final = ord("/")
 
 _NO_CONTENT: Final = 204
+_RESET_CONTENT: Final = 205
 _NOT_MODIFIED: Final = 304
 _FIRST_FINAL: Final = 200
 _SWITCHING: Final = 101
@@ -136,11 +146,9 @@ def parse_response(raw: bytes, method: str) -> ResponseHead:
     if (
         method == "HEAD"
         or status < _FIRST_FINAL
-        or status in (_NO_CONTENT, _NOT_MODIFIED)
+        or status in (_NO_CONTENT, _RESET_CONTENT, _NOT_MODIFIED)
     ):
-        if status == _SWITCHING and b"upgrade" not in section.named:
-            msg = "101 does not tell what is spoken from now on"  # RFC 9110, 15.2.2.
-            raise HeadError(msg)
+        _check_bodiless(section.named, status)
         length, keep_alive = NO_BODY, _is_kept(section.named, minor)
     else:
         length, keep_alive = facts or _response_facts(section, minor)
@@ -194,10 +202,15 @@ def _odd_target(
     if absolute is None:
         msg = "the request target has a form that this proxy does not serve"
         raise HeadError(msg)
-    authority, rest = absolute.groups()
+    scheme, authority, rest = absolute.groups()
     if _HOST.fullmatch(authority) is None:
         msg = "the host of the request target is malformed"
         raise HeadError(msg)
+    if scheme.lower() != b"http":
+        msg = "https is not answered for on a connection without TLS"  # RFC 9110, 7.4.
+        raise HeadError(msg)  # Not 421: a proxy must not (15.5.20).
+    if not rest and method == b"OPTIONS":
+        return authority, b"*", b"", b""  # RFC 9112, 3.2.4.
     path, mark, query = rest.partition(b"?")
     return authority, path or b"/", mark, query
 
@@ -297,12 +310,34 @@ def _response_length(named: dict[bytes, bytes], minor: int) -> int:
     """Return the length of the body, by the rules of RFC 9112, 6.3."""
     coding = named.get(b"transfer-encoding")
     if coding is not None:
-        if coding.lower() != b"chunked" or not minor or b"content-length" in named:
-            msg = "the length of the response is ambiguous"
-            raise HeadError(msg)
+        if not minor or b"content-length" in named:
+            raise HeadError(_AMBIGUOUS)
+        if coding.lower() != b"chunked":
+            msg = "the response has a transfer coding other than chunked, once"
+            raise CodingError(msg)
         return CHUNKED
     length = named.get(b"content-length")
     return UNTIL_CLOSE if length is None else _content_length(length)
+
+
+def _check_bodiless(named: dict[bytes, bytes], status: int) -> None:
+    """Refuse what would be wrong to send on, though no body has to be found.
+
+    Raises:
+        HeadError: The length that another response would have is none (RFC 9110,
+            8.6), or a 101 does not say to what it switches (15.2.2).
+    """
+    length = named.get(b"content-length")
+    if length is not None:
+        _content_length(length)
+        if b"transfer-encoding" in named:
+            raise HeadError(_AMBIGUOUS)
+    if status == _SWITCHING and b"upgrade" not in named:
+        msg = "101 does not tell what is spoken from now on"
+        raise HeadError(msg)
+
+
+_AMBIGUOUS: Final = "the length of the response is ambiguous"
 
 
 def _content_length(value: bytes) -> int:

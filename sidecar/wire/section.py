@@ -68,6 +68,10 @@ class HeadError(Exception):
         self.status = status
 
 
+class CodingError(HeadError):
+    """A response has a transfer coding that cannot be read, and so not be sent on."""
+
+
 class SectionReader(Generic[F]):
     """Reads the header sections of heads of one kind.
 
@@ -175,8 +179,11 @@ class SectionReader(Generic[F]):
         if match is None:
             msg = "a header field is malformed"
             raise HeadError(msg)
-        key = match[1].lower()
-        return FieldLine(key, match[2].strip(b" \t"), text + b"\r\n", self._use_of(key))
+        key, value = match[1].lower(), match[2].strip(b" \t")
+        if key == b"content-length" and value[:1] == b"0" and value.isdigit():
+            value = value.lstrip(b"0") or b"0"  # Some read 010 as eight.
+            text = match[1] + b": " + value
+        return FieldLine(key, value, text + b"\r\n", self._use_of(key))
 
 
 class _Collector:

@@ -8,13 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.model import SENT_ON, SENT_ON_IF_TRUSTED, STAYS_HERE
 from sidecar.settings.snapshot import FieldEdits
 from sidecar.wire.fields import (
     HOP_BY_HOP,
     Hop,
     edit,
+    is_switch_asked,
     named_by_connection,
     request_section,
+    request_use,
     response_section,
 )
 from sidecar.wire.head import parse_request, parse_response
@@ -292,7 +295,8 @@ def test_the_status_line_is_ours_the_reason_theirs(line: bytes) -> None:
     """RFC 9110, 2.5: a hop speaks its own version."""
     head = parse_response(line + b"\r\n\r\n", "GET")
     section = response_section(head, VIA_LINE, NO_EDITS, [])
-    assert section == b"HTTP/1.1 404 No \xe9\r\nVia: 1.1 here\r\n"
+    received = line[5:8]
+    assert section == b"HTTP/1.1 404 No \xe9\r\nVia: %b here\r\n" % received
 
 
 @given(heads=st.lists(HEADS, min_size=1, max_size=6), is_trusted=st.booleans())
@@ -318,3 +322,39 @@ def test_edits_of_one_route_do_not_reach_another(
     request_section(head, hop, None, edits)
     request_section(other, hop, b"other", NO_EDITS)
     assert request_section(head, hop, None, NO_EDITS) == plain
+
+
+@pytest.mark.parametrize(
+    ("key", "use"),
+    [
+        (b"x_y", SENT_ON),
+        (b"x_forwarded_for", STAYS_HERE),
+        (b"x-forwarded_for", STAYS_HERE),
+        (b"transfer_encoding", STAYS_HERE),
+        (b"content_length", STAYS_HERE),
+        (b"host", SENT_ON),
+        (b"x_316_a", STAYS_HERE),
+        (b"x-316-a", SENT_ON_IF_TRUSTED),
+    ],
+)
+def test_an_underscore_is_no_disguise(key: bytes, use: int) -> None:
+    """Behind a gateway interface the two look alike (RFC 9110, 17.10)."""
+    assert request_use(key) == use
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered", "is_asked"),
+    [
+        (b"echo", b"Echo", True),
+        (b"a, echo", b"echo", True),
+        (b"a, b", b"b,a", True),
+        (b"echo", b"echo, h2c", False),
+        (b"echo", b"", False),
+        (None, b"echo", False),
+        (None, b"", False),
+    ],
+)
+def test_a_switch_is_to_what_was_asked_for(
+    asked: bytes | None, answered: bytes, *, is_asked: bool
+) -> None:
+    assert is_switch_asked(asked, answered) is is_asked

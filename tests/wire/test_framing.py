@@ -226,3 +226,41 @@ def test_blanks_in_a_trailer_cost_no_more_than_other_bytes() -> None:
     """A pattern that backtracks would hold the event loop for many minutes."""
     data = b"0\r\nX:" + b" " * 16_000 + b"\0\r\n\r\n"
     assert read(data, CHUNKED, []) == "FramingError"
+
+
+@given(
+    sizes=st.lists(st.integers(1, 40), max_size=30),
+    pieces=st.lists(st.integers(0, 900)),
+    is_upper=st.booleans(),
+)
+def test_small_chunks_are_read_like_any_others(
+    sizes: list[int], pieces: list[int], *, is_upper: bool
+) -> None:
+    """They are taken in a row; what they hold may look like framing."""
+    content = [(b"\r\n0\r\n\r\n1" * 6)[:size] for size in sizes]
+    form = b"%X\r\n%b\r\n" if is_upper else b"%x\r\n%b\r\n"
+    coded = b"".join(form % (len(chunk), chunk) for chunk in content) + b"0\r\n\r\n"
+    assert read(coded, CHUNKED, pieces) == (b"".join(content), True, b"", [])
+
+
+@pytest.mark.parametrize("broken", [b"1\r\nab\r\n", b"f\r\nab\r\n0", b"1\r\na\n"])
+def test_a_broken_one_among_small_chunks_is_found(broken: bytes) -> None:
+    coded = b"1\r\na\r\n" * 9 + broken + b"1\r\na\r\n" * 9 + b"0\r\n\r\n"
+    for pieces in ([], list(range(len(coded)))):
+        assert read(coded, CHUNKED, pieces) == "FramingError"
+
+
+@pytest.mark.parametrize(("count", "is_read"), [(160, True), (170, False)])
+def test_extensions_have_a_limit_in_excess_of_the_content(
+    count: int, *, is_read: bool
+) -> None:
+    """Each of these is a hundred bytes more than what it comes with."""
+    data = (b"1;" + b"a" * 100 + b"\r\nb\r\n") * count + b"0\r\n\r\n"
+    expected = (b"b" * count, True, b"", []) if is_read else "FramingError"
+    assert read(data, CHUNKED, []) == expected
+
+
+def test_a_trailer_for_this_hop_ends_here() -> None:
+    reader = body_reader(CHUNKED, frozenset((b"a", b"b")))
+    assert reader.feed(b"0\r\nA: 1\r\nB: 2\r\nC: 3\r\n\r\n") == b""
+    assert reader.trailers == [(b"C", b"3")]

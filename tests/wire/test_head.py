@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.model import CHUNKED, NO_BODY, UNTIL_CLOSE
-from sidecar.wire.head import HeadError, parse_request, parse_response
+from sidecar.wire.head import CodingError, HeadError, parse_request, parse_response
 
 TOKEN = "!#$%&'*+-.^_`|~019AZaz"
 FIELDS = st.lists(
@@ -54,6 +54,7 @@ def request(line: bytes = b"GET / HTTP/1.1", *fields: bytes) -> bytes:
         (b"GET /\0 HTTP/1.1", 400),
         (b"GET http://a/#x HTTP/1.1", 400),
         (b"GET ftp://a/ HTTP/1.1", 400),
+        (b"GET https://a/ HTTP/1.1", 400),
         (b"GET http:///x HTTP/1.1", 400),
         (b"GET http://:80/x HTTP/1.1", 400),
         (b"GET http://u@a/ HTTP/1.1", 400),
@@ -152,7 +153,7 @@ def refused(raw: bytes) -> int:
         (b"/a%2Fb?c?d", b"/a%2Fb", b"c?d"),
         (b"//a/../b", b"//a/../b", None),
         (b"HTTP://a", b"/", None),
-        (b"https://a?c", b"/", b"c"),
+        (b"http://a?c", b"/", b"c"),
     ],
 )
 def test_path_and_query_stay_as_they_came(
@@ -177,7 +178,8 @@ def test_the_asterisk_is_for_options() -> None:
         (b"[::1]", b"[::1]"),
         (b"[::A]:80", b"[::a]"),
         (b"10.0.0.1:1", b"10.0.0.1"),
-        (b"", b""),
+        (b"a:65535", b"a"),
+        (b"a:00080", b"a"),
     ],
 )
 def test_the_host_is_without_port_and_case(value: bytes, host: bytes) -> None:
@@ -197,6 +199,10 @@ def test_the_host_is_without_port_and_case(value: bytes, host: bytes) -> None:
         b"a:x",
         b"a:1:2",
         b"a:123456",
+        b"a:65536",
+        b"a:70000",
+        b"",
+        b":80",
         b"::1",
         b"[::1",
         b"[::1]x",
@@ -559,3 +565,53 @@ def test_fields_are_counted_before_they_are_read() -> None:
     with pytest.raises(HeadError) as caught:
         parse_request(b"GET / HTTP/1.1\r\nHost: a\r\n" + lines + b"\r\n")
     assert caught.value.status == 431
+
+
+@pytest.mark.parametrize("value", [b"gzip", b"gzip, chunked", b"xchunked", b"identity"])
+def test_a_coding_that_is_not_known_is_told_from_other_mistakes(value: bytes) -> None:
+    raw = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: %b\r\n\r\n" % value
+    with pytest.raises(CodingError):
+        parse_response(raw, "GET")
+
+
+@pytest.mark.parametrize(
+    ("status", "method"), [(200, "HEAD"), (204, "GET"), (205, "GET"), (304, "GET")]
+)
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+        b"Content-Length:\r\n",
+        b"Content-Length: 1" + b"0" * 18 + b"\r\n",
+    ],
+)
+def test_a_doubtful_length_is_refused_also_where_no_body_is(
+    status: int, method: str, fields: bytes
+) -> None:
+    """RFC 9110, 8.6: it would be sent on."""
+    with pytest.raises(HeadError):
+        parse_response(b"HTTP/1.1 %d X\r\n%b\r\n" % (status, fields), method)
+
+
+@pytest.mark.parametrize(
+    ("value", "canonical"),
+    [(b"010", b"10"), (b"00", b"0"), (b"0", b"0"), (b"10", b"10")],
+)
+def test_a_length_is_kept_without_leading_zeros(value: bytes, canonical: bytes) -> None:
+    """In what goes on as well: some read them as octal."""
+    for _ in range(2):  # The second time it is remembered.
+        head = parse_request(request(b"POST / HTTP/1.1", b"content-length: " + value))
+        assert head.named[b"content-length"] == canonical
+        assert b"content-length: " + canonical + b"\r\n" in head.section.sent_on()
+        assert head.body_bytes == int(canonical)
+
+
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [(b"http://a", b"*"), (b"http://a/", b"/"), (b"http://a?", b"/")],
+)
+def test_options_of_a_whole_server_in_the_absolute_form(
+    target: bytes, path: bytes
+) -> None:
+    """RFC 9112, 3.2.4: neither a path nor a query."""
+    assert parse_request(request(b"OPTIONS %b HTTP/1.1" % target)).path == path
