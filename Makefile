@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 COMPILED := $(VENV)/compiled
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
-DATA_PATH_TESTS := tests/exchange tests/wire tests/route tests/policy tests/record \
+DATA_PATH_TESTS := tests/exchange tests/conformance tests/wire tests/route tests/policy tests/record \
   tests/e2e tests/test_app.py tests/test_compiled.py
 COMPILE := $(BIN)/python -m piptools compile --quiet --strip-extras --no-annotate \
   --no-emit-index-url --no-emit-find-links

@@ -206,9 +206,18 @@ class UpstreamConnection(asyncio.Protocol):
         )
 
     def close(self) -> None:
-        """Close at once; nobody is told."""
+        """Close; nobody is told.
+
+        Idle, a TLS connection is closed in its own words (RFC 9112, 9.8). In all
+        other cases at once: what is still to be sent shall not be.
+        """
+        is_idle = self._sink is None
         self._sink = None
-        self.transport.abort()
+        if is_idle and self.transport.get_extra_info("ssl_object") is not None:
+            self.is_open = False
+            self.transport.close()
+        else:
+            self.transport.abort()
 
     def pause_reading(self) -> None:
         """Let the socket fill up: who reads the response cannot keep pace."""

@@ -72,3 +72,29 @@ def test_what_is_whole_by_its_own_count_needs_no_alert(
     assert status_of(answer) == 200
     assert header_of(answer, "connection") == "close"
     assert b"abc" in body_of(answer)
+
+
+async def close_idle(authority: Authority) -> bytes:
+    """Return what an origin reads when the sidecar ends with a connection idle."""
+    context = authority.server_context("127.0.0.1")
+    ends: list[bytes] = []
+
+    def serve(plain: socket.socket) -> None:
+        with context.wrap_socket(
+            plain, server_side=True, suppress_ragged_eofs=False
+        ) as talk:
+            read_head(talk)
+            talk.sendall(HEAD + b"Content-Length: 0\r\n\r\n")
+            ends.append(talk.recv(1))  # Without an alert, that is an error.
+            talk.unwrap()
+
+    tls = {"ca_file": authority.ca_file}
+    with threaded_origin(serve) as endpoint:
+        async with proxied(endpoints=[endpoint], upstream={"tls": tls}) as proxy:
+            assert status_of(await proxy.ask(GET)) == 200
+    (end,) = ends
+    return end
+
+
+def test_an_idle_connection_is_closed_with_an_alert(tmp_path: Path) -> None:
+    assert uvloop.run(close_idle(Authority(tmp_path / "ca"))) == b""
