@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from sidecar.descriptors import most_clients
 from sidecar.policy.balancer import RoundRobin
 from sidecar.policy.breaker import CircuitBreaker
 from sidecar.policy.budget import RetryBudget
@@ -56,6 +57,7 @@ class UpstreamState:
         "pool",
         "requests",
         "settings",
+        "uploads",
     )
 
     def __init__(
@@ -75,6 +77,7 @@ class UpstreamState:
         self.connect_times = ConnectTimes()
         self.budget = RetryBudget(settings.budget)
         self.requests = InFlightLimit(settings.max_requests)
+        self.uploads = InFlightLimit(settings.max_uploads)
         self.connector = make_connector(settings, clock, self._forget)
 
     def _forget(self, endpoint: Endpoint, connection: UpstreamConnection) -> None:
@@ -111,6 +114,7 @@ class Runtime:
         self.rng = rng
         self.recorder = recorder
         self.is_draining = False
+        self.clients = InFlightLimit(most_clients(snapshot))  # Of all listeners.
         self.via = b"sidecar-%08x" % rng.getrandbits(32)  # Names this process.
         # Another name for clients: who knew ours could make requests look like loops.
         self.via_line = b"Via: 1.1 sidecar\r\n"
