@@ -9,6 +9,7 @@ from typing import Any
 
 _MIN_CPU_WINDOW_S = 1.0  # Over less, the clock ticks of the kernel show.
 _RATE_WINDOW_S = 60.0
+_last_rss = [0]
 
 
 @cache
@@ -19,8 +20,15 @@ def _process() -> Any:
 
 
 def rss_bytes() -> int:
-    """Return the resident memory of this process."""
-    return int(_process().memory_info().rss)
+    """Return the resident memory of this process; as it was, if no file can be opened.
+
+    That is when a failure is told of: the telling must not fail for the same reason.
+    """
+    try:
+        _last_rss[0] = int(_process().memory_info().rss)
+    except OSError:
+        pass
+    return _last_rss[0]
 
 
 def cpu_s() -> float:
