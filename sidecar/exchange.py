@@ -252,7 +252,9 @@ class Exchange:
         """
         body, uploads = self.body, upstream.uploads
         assert body is not None  # noqa: S101 - for the type checker
-        if b"expect" in self.head.named:  # It would wait for the origin's word.
+        if (
+            b"expect" in self.head.named and self.head.minor
+        ):  # It would wait for the origin's word.
             msg = f"upstream {upstream.settings.name}: {uploads.count} bodies to come"
             raise ProxyFault(FaultCode.POOL_EXHAUSTED, msg, retry_after_s=1.0)
         while not (body.is_complete or body.is_full or self._is_uploading):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,8 @@ def rss_bytes() -> int:
 
     That is when a failure is told of: the telling must not fail for the same reason.
     """
-    try:
+    with suppress(OSError):
         _last_rss[0] = int(_process().memory_info().rss)
-    except OSError:
-        pass
     return _last_rss[0]
 
 
