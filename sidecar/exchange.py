@@ -77,6 +77,7 @@ class Exchange:
         "_found",
         "_has_slot",
         "_is_rested",
+        "_is_uploading",
         "_last_fault",
         "_meeting",
         "_needs_fresh",
@@ -137,6 +138,7 @@ class Exchange:
         self._retry_skipped = ""
         self._has_slot = False
         self._is_rested = True
+        self._is_uploading = False  # It has a place for a body that is still to come.
         self.limits.begin()
         self.writer.begin(head.minor, keep_alive=head.keep_alive)
 
@@ -144,6 +146,11 @@ class Exchange:
     def is_last(self) -> bool:
         """Tell whether the client asked to close after this response."""
         return not self.head.keep_alive
+
+    @property
+    def is_gathering(self) -> bool:
+        """Tell whether more of the body is awaited before anything is done."""
+        return not self._has_slot and bool(self._common)
 
     @property
     def is_tunnel(self) -> bool:
@@ -170,6 +177,8 @@ class Exchange:
         if self.head.method in max_forwards.METHODS and self._is_answered_here():
             return
         self._admit(found, route)
+        if not self._has_slot:
+            await self._gather(route.upstream)
         while True:
             attempt = self._new_try(route)
             fault: ProxyFault | None = None
@@ -235,21 +244,47 @@ class Exchange:
         if not upstream.pool.endpoints:
             msg = f"upstream {settings.upstream} has no endpoint"
             raise ProxyFault(FaultCode.UPSTREAM_UNHEALTHY, msg)
-        if not upstream.requests.try_enter():
-            msg = f"upstream {settings.upstream}: {upstream.requests.count} in flight"
-            raise ProxyFault(FaultCode.POOL_EXHAUSTED, msg, retry_after_s=1.0)
-        self._has_slot = True
-        upstream.budget.request_started(self._start_s)
+        is_body_to_come = False
         if body is not None:
             keep_bytes = settings.retry.body_buffer_bytes
             body.limit(keep_bytes, settings.body_max_bytes, head.body_bytes)
+            is_body_to_come = not body.is_complete
+            self._is_uploading = is_body_to_come and upstream.uploads.try_enter()
+        if self._is_uploading or not is_body_to_come:
+            self._take_place(upstream)
         self._common = forwarding.common_lines(
             head, self.client.hop, found, upstream.settings
         )
-        is_body_to_come = body is not None and not body.is_complete
         self.limits.on_route(
             settings.timeouts, self._start_s, is_body_to_come=is_body_to_come
         )
+
+    def _take_place(self, upstream: UpstreamState) -> None:
+        if not upstream.requests.try_enter():
+            count, name = upstream.requests.count, upstream.settings.name
+            msg = f"upstream {name}: {count} in flight"
+            raise ProxyFault(FaultCode.POOL_EXHAUSTED, msg, retry_after_s=1.0)
+        self._has_slot = True
+        upstream.budget.request_started(self._start_s)
+
+    async def _gather(self, upstream: UpstreamState) -> None:
+        """Wait for the body: those that come slowly hold enough of the upstream.
+
+        As much of it as is kept in any case; what is longer goes on then.
+        """
+        body, uploads = self.body, upstream.uploads
+        assert body is not None  # noqa: S101 - for the type checker
+        if (
+            b"expect" in self.head.named and self.head.minor
+        ):  # It would wait for the origin's word.
+            msg = f"upstream {upstream.settings.name}: {uploads.count} bodies to come"
+            raise ProxyFault(FaultCode.POOL_EXHAUSTED, msg, retry_after_s=1.0)
+        while not (body.is_complete or body.is_full or self._is_uploading):
+            await self._meeting
+        if not body.is_complete and not self._is_uploading:
+            uploads.enter()
+            self._is_uploading = True
+        self._take_place(upstream)
 
     def _heed_deadline(self) -> None:
         """Take over what the caller says of its own limit (semantics: §2.1)."""
@@ -448,6 +483,8 @@ class Exchange:
             )
         ):  # A client that is full held the upstream back: no fault of the attempt.
             attempt.fault = fault
+        if fault.limit is not None:
+            self.runtime.recorder.limit_hit(fault.limit)
         fault_id = self.runtime.new_fault_id()
         self._fault = telling.of_fault(fault, self.attempts, fault_id)
         if self.client.is_gone or fault.spec.status == _CLIENT_GONE:
@@ -514,6 +551,8 @@ class Exchange:
                 route.upstream.budget.request_ended()
             if self.is_budget_taken:
                 route.upstream.budget.retry_ended()
+            if self._is_uploading:
+                route.upstream.uploads.leave()
         if self.body is not None:
             self.body.discard()
         if route is None or self._fault is not None or not self._is_plain(route, now_s):
@@ -616,11 +655,25 @@ class Exchange:
             self._body_fault = fault
             self._meeting.interrupt(fault)
             return b""
-        if body.is_complete and self._has_slot and not self.writer.has_begun:
+        self._on_uploaded(body)
+        return body.rest
+
+    def _on_uploaded(self, body: RequestBody) -> None:
+        """More of the body is here; maybe all of it."""
+        if self._route is None or not self._common:
+            return  # It came with the head.
+        uploads = self._route.upstream.uploads
+        if not body.is_complete:
+            if not self._has_slot and not self._is_uploading:
+                self._is_uploading = uploads.try_enter()
+            return
+        if self._is_uploading:
+            self._is_uploading = False
+            uploads.leave()
+        if not self.writer.has_begun:
             if self._try is not None:
                 self._try.asked_s = self.runtime.clock.now_s()
             self.limits.on_uploaded(is_attempt_under_way=self._try is not None)
-        return body.rest
 
     def cut(self) -> None:
         """The proxy ends: answer what can be answered still."""
@@ -656,7 +709,7 @@ class Exchange:
         if attempt is not None and attempt.connection is not None:
             attempt.connection.pause_reading()
             if self.writer.has_begun:
-                self.limits.on_client_full()
+                self.limits.on_client_full(self.client.unsent_bytes)
 
     def resume_response(self) -> None:
         """It reads again."""
@@ -681,9 +734,13 @@ class Exchange:
 
     def pause_request(self) -> None:
         """The upstream takes no more for now."""
-        self.client.pause_reading()
-        if self.body is not None and not self.writer.has_begun:
-            self.limits.on_upstream_full()
+        body = self.body
+        if self._tunnel is not None or body is None or not body.is_complete:
+            self.client.pause_reading()  # Else it is read on, to notice that it left.
+        attempt = self._try
+        connection = None if attempt is None else attempt.connection
+        if connection is not None and body is not None and not self.writer.has_begun:
+            self.limits.on_upstream_full(connection.unsent_bytes)
 
     def resume_request(self) -> None:
         """It takes more."""

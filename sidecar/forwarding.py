@@ -6,6 +6,7 @@ x-request-id, traceparent, x-316-*               written for each attempt
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from sidecar.faults.catalogue import FaultCode, ProxyFault
@@ -53,7 +54,10 @@ def common_lines(
             host = head.authority or str(upstream.endpoints[0]).encode()
     elif not host:
         host = str(upstream.endpoints[0]).encode()
-    section = request_section(head, hop, host, route.request_edits)
+    edits = route.request_edits
+    if not head.minor and b"expect" in head.named:  # RFC 9110, 10.1.1: it has none.
+        edits = replace(edits, remove=edits.remove | {b"expect"})
+    section = request_section(head, hop, host, edits)
     if head.minor == 1 and head.target[0] == _SLASH and not route.rewrite.is_of_target:
         return head.line + section
     target = rewrite.target(head, route.rewrite, found.prefix_bytes)

@@ -215,6 +215,23 @@ class TimeoutKind(Enum):
     DEADLINE = "deadline"  # The caller's, handed on to us.
 
 
+class Limit(Enum):
+    """Bounds on one client that can be hit; each is named as its setting is."""
+
+    REQUEST_LINE = "request_line"
+    HEADERS = "headers"
+    HEADER_COUNT = "header_count"
+    BODY_MAX = "body_max"
+    CONNECTIONS = "connections"
+    CONNECTIONS_PER_CLIENT = "connections_per_client"
+    REQUESTS_PER_CONNECTION = "requests_per_connection"
+    FIRST_BYTE = "first_byte"
+    KEEP_ALIVE = "keep_alive"
+    REQUEST_HEADERS = "request_headers"
+    REQUEST_BODY_IDLE = "request_body_idle"
+    DOWNSTREAM_WRITE = "downstream_write"
+
+
 class TraceContext:
     """Where a request stands in its trace (W3C Trace Context, level 1)."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Final, Protocol
 
+from sidecar.descriptors import most_clients
 from sidecar.policy.balancer import RoundRobin
 from sidecar.policy.breaker import CircuitBreaker
 from sidecar.policy.budget import RetryBudget
@@ -60,6 +61,7 @@ class UpstreamState:
         "pool",
         "requests",
         "settings",
+        "uploads",
     )
 
     def __init__(
@@ -79,6 +81,7 @@ class UpstreamState:
         self.connect_times = ConnectTimes()
         self.budget = RetryBudget(settings.budget)
         self.requests = InFlightLimit(settings.max_requests)
+        self.uploads = InFlightLimit(settings.max_uploads)
         self.connector = make_connector(settings, clock, self._forget)
 
     def _forget(self, endpoint: Endpoint, connection: UpstreamConnection) -> None:
@@ -115,6 +118,7 @@ class Runtime:
         self.rng = rng
         self.recorder = recorder
         self.is_draining = False
+        self.clients = InFlightLimit(most_clients(snapshot))  # Of all listeners.
         self.via = b"sidecar-%08x" % rng.getrandbits(32)  # Names this process.
         # Another name for clients: who knew ours could make requests look like loops.
         self.via_line = b"Via: 1.1 sidecar\r\n"

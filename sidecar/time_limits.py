@@ -8,6 +8,7 @@
     body to come        only its idle limit, until it is whole
     attempt begins      per_try, the making of the connection included
     response's head     only that bytes move, both ways; likewise in a tunnel
+    a reader is slow    only that it takes some now and then
 
 Several run at once; what is due next is set on the alarm of the connection, and
 `expired` tells which one it was. A client connection has one of these for all of
@@ -22,6 +23,8 @@ from sidecar.faults.classify import classify_timeout
 from sidecar.model import CHUNKED, UNTIL_CLOSE, TimeoutKind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sidecar.clock import Alarm, Clock
     from sidecar.faults.catalogue import ProxyFault
     from sidecar.model import Phase, ResponseHead
@@ -34,6 +37,8 @@ _STREAMS: Final = (b"text/event-stream", b"application/grpc")
 # Members by module names: through the class, 3.11 takes ten times as long.
 _REQUEST: Final = TimeoutKind.REQUEST
 _STREAM_IDLE: Final = TimeoutKind.STREAM_IDLE
+
+_LOOKS: Final = 4  # At a slow reader, within its limit.
 
 
 class TimeLimits:
@@ -50,9 +55,12 @@ class TimeLimits:
         "_clock",
         "_idle_kind",
         "_idle_limit_s",
+        "_look_s",
         "_request_kind",
         "_request_limit_s",
         "_timeouts",
+        "_unsent",
+        "_unsent_bytes",
         "request_due_s",
     )
 
@@ -60,12 +68,14 @@ class TimeLimits:
         self._clock = clock
         self._alarm = alarm
         self._timeouts: Timeouts
+        self._unsent: Callable[[], int]  # What a slow reader has not taken yet.
+        self._unsent_bytes = 0
         self.begin()
 
     def begin(self) -> None:
         """Another exchange begins: nothing is limited yet."""
         self.request_due_s = self._attempt_due_s = self._idle_limit_s = NEVER_S
-        self._request_limit_s = NEVER_S
+        self._request_limit_s = self._look_s = NEVER_S
         self._active_s = 0.0  # When the last byte moved.
         self._request_kind = _REQUEST
         self._idle_kind = _STREAM_IDLE
@@ -85,6 +95,8 @@ class TimeLimits:
             is_client_read: What the client sends is taken; else it cannot be slow.
         """
         now_s = self._clock.now_s()
+        if now_s >= self._look_s:
+            self._look(now_s)
         if now_s >= self.request_due_s:
             return classify_timeout(self._request_kind, phase, self._request_limit_s)
         if now_s >= self._attempt_due_s:
@@ -150,6 +162,7 @@ class TimeLimits:
         self._attempt_due_s = NEVER_S
         if self._idle_kind is TimeoutKind.UPSTREAM_WRITE:
             self._idle_kind, self._idle_limit_s = _STREAM_IDLE, NEVER_S
+            self._look_s = NEVER_S
 
     def on_wait(self) -> None:
         """The next attempt is not to begin at once."""
@@ -181,18 +194,19 @@ class TimeLimits:
         """Bytes moved."""
         self._active_s = self._clock.now_s()
 
-    def on_client_full(self) -> None:
-        """The client does not read what is there for it."""
+    def on_client_full(self, unsent: Callable[[], int]) -> None:
+        """The client does not read what is there for it: `unsent` bytes so far."""
         limit_s = self._timeouts.downstream_write_s
-        self._limit_idle(TimeoutKind.DOWNSTREAM_WRITE, limit_s)
+        self._limit_reader(TimeoutKind.DOWNSTREAM_WRITE, limit_s, unsent)
 
-    def on_upstream_full(self) -> None:
+    def on_upstream_full(self, unsent: Callable[[], int]) -> None:
         """The upstream does not read what is there for it."""
-        self._limit_idle(TimeoutKind.UPSTREAM_WRITE, self._timeouts.stream_idle_s)
+        limit_s = self._timeouts.stream_idle_s
+        self._limit_reader(TimeoutKind.UPSTREAM_WRITE, limit_s, unsent)
 
     def unlimit_idle(self) -> None:
         """No bytes are to move for now."""
-        self._idle_limit_s = NEVER_S
+        self._idle_limit_s = self._look_s = NEVER_S
 
     def _limit_request(self, kind: TimeoutKind, now_s: float, limit_s: float) -> None:
         """Let the whole request take so long from now, unless less is left."""
@@ -205,9 +219,32 @@ class TimeLimits:
         """Let no more than this pass without a byte, from now on."""
         self._idle_kind = kind
         self._idle_limit_s = limit_s
+        self._look_s = NEVER_S
         self._active_s = self._clock.now_s()
         self._arm()
 
+    def _limit_reader(
+        self, kind: TimeoutKind, limit_s: float, unsent: Callable[[], int]
+    ) -> None:
+        """Let a reader be slow, as long as it takes something now and then.
+
+        The transport tells only when its buffer is nearly empty, and until then
+        a reader at 1 KiB/s would look like one that is stuck.
+        """
+        self._limit_idle(kind, limit_s)
+        self._unsent = unsent
+        self._unsent_bytes = unsent()
+        self._look_s = self._active_s + limit_s / _LOOKS
+        self._arm()
+
+    def _look(self, now_s: float) -> None:
+        left_bytes = self._unsent()
+        if left_bytes < self._unsent_bytes:
+            self._active_s = now_s
+        self._unsent_bytes = left_bytes  # More may have come on top at first.
+        self._look_s = now_s + self._idle_limit_s / _LOOKS
+
     def _arm(self) -> None:
         idle_due_s = self._active_s + self._idle_limit_s
-        self._alarm.set(min(self.request_due_s, self._attempt_due_s, idle_due_s))
+        due_s = min(self.request_due_s, self._attempt_due_s, idle_due_s)
+        self._alarm.set(min(due_s, self._look_s))

@@ -11,15 +11,17 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Final
 
-from sidecar.accept.refusal import refuse
+from sidecar.accept.head_size import check_size, malformed
+from sidecar.accept.refusal import refuse, refuse_in_a_flood
 from sidecar.accept.response import ResponseWriter
 from sidecar.clock import Alarm
 from sidecar.exchange import Exchange
-from sidecar.faults.catalogue import FaultCode, ProxyFault
+from sidecar.faults.catalogue import ProxyFault
 from sidecar.faults.classify import classify_timeout
-from sidecar.model import Phase, TimeoutKind
+from sidecar.model import Limit, Phase, TimeoutKind
 from sidecar.rendezvous import Rendezvous
 from sidecar.time_limits import TimeLimits
+from sidecar.transports import FarewellProbe, unsent_bytes
 from sidecar.wire.fields import Hop
 from sidecar.wire.head import HEAD_END, HeadError, parse_request
 
@@ -32,10 +34,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _IN_A_ROW: Final = 16  # Requests of one client, before others get their turn.
-_LINGER_S: Final = 5.0  # For a client that still sends to read the answer, not a reset.
-_FLUSH_S: Final = 60.0  # For a client to read the end of what it asked for.
-_URI_TOO_LONG: Final = 414
-_FIELDS_TOO_LARGE: Final = 431
+_LINGER_BYTES: Final = 16 * 1024 * 1024  # Read and dropped for one that has its answer.
 
 
 class ClientConnection(asyncio.Protocol):
@@ -55,12 +54,15 @@ class ClientConnection(asyncio.Protocol):
     __slots__ = (
         "_acceptor",
         "_buffer",
+        "_dropped_bytes",
         "_exchange",
         "_is_discarding",
         "_is_full",
         "_is_late",
         "_is_leaving",
+        "_probe",
         "_served",
+        "_unsent_bytes",
         "alarm",
         "has_ended",
         "hop",
@@ -90,6 +92,9 @@ class ClientConnection(asyncio.Protocol):
         self.is_reading_paused = False
         self._served = 0
         self._is_discarding = False
+        self._dropped_bytes = 0
+        self._unsent_bytes = 0  # When last looked at.
+        self._probe: FarewellProbe | None = None  # Since it sends no more.
         self.is_gone = False
         self.has_ended = False
         self.is_trusted = False
@@ -112,8 +117,9 @@ class ClientConnection(asyncio.Protocol):
         try:
             while (head := await self._next_head(runtime)) is not None:
                 exchange = self._exchange = Exchange(runtime, self, head)
-                if self._served + 1 == most:
+                if self._served + 1 == most and head.keep_alive:
                     self.writer.keep_alive = False
+                    runtime.recorder.limit_hit(Limit.REQUESTS_PER_CONNECTION)
                 if self._buffer:
                     data, self._buffer = self._buffer, b""
                     self._buffer = exchange.on_client_data(data)
@@ -147,12 +153,15 @@ class ClientConnection(asyncio.Protocol):
         clock = self._acceptor.runtime.clock
         self._is_late = False
         if self._is_full:
-            self.alarm.set(clock.now_s() + _FLUSH_S)
+            self._await_flush()
             while self._is_full and not self._is_late and not self.is_gone:
                 await self.meeting
+                if self._is_late and self._has_read_some():
+                    self._is_late = False
+                    self._await_flush()
             if self._is_late:
                 self._buffer = b""  # What it asked for behind that is not done.
-                self.transport.abort()
+                self._give_up_on()
             self.resume_reading()
         elif self._served % _IN_A_ROW == 0:
             is_over = False
@@ -173,12 +182,27 @@ class ClientConnection(asyncio.Protocol):
         if is_flushed:
             self.alarm.close()
         else:
-            self.alarm.set(self._acceptor.runtime.clock.now_s() + _FLUSH_S)
+            self._await_flush()
+
+    def _await_flush(self) -> None:
+        """Give it time to read, and again as long as it reads some."""
+        self._unsent_bytes = self.unsent_bytes()
+        runtime = self._acceptor.runtime
+        self.alarm.set(runtime.clock.now_s() + runtime.snapshot.limits.flush_s)
+
+    def _has_read_some(self) -> bool:
+        return self.unsent_bytes() < self._unsent_bytes
+
+    def _give_up_on(self) -> None:
+        """It does not read the end of what it asked for."""
+        self._acceptor.runtime.recorder.limit_hit(Limit.DOWNSTREAM_WRITE)
+        self.transport.abort()
 
     async def _next_head(self, runtime: Runtime) -> RequestHead | None:
         """Return the next head, or None when no more will come or be served."""
         limits, clock = runtime.snapshot.limits, runtime.clock
         began_s = clock.now_s()
+        idle_s = limits.keep_alive_s if self._served else limits.first_byte_s
         was_empty = True
         try:
             while True:
@@ -191,15 +215,18 @@ class ClientConnection(asyncio.Protocol):
                     return None
                 if self._buffer and was_empty:
                     was_empty, began_s = False, clock.now_s()
-                limit_s = limits.keep_alive_s if was_empty else limits.request_headers_s
+                limit_s = idle_s if was_empty else limits.request_headers_s
                 self._is_late = False
                 self.alarm.set(began_s + limit_s)
                 await self.meeting
                 if self._is_late and not self._buffer:
+                    kind = Limit.KEEP_ALIVE if self._served else Limit.FIRST_BYTE
+                    runtime.recorder.limit_hit(kind)
                     return None
                 if self._is_late and not was_empty:
-                    kind = TimeoutKind.REQUEST_HEADERS
-                    raise classify_timeout(kind, Phase.REQUEST, limit_s)
+                    raise classify_timeout(
+                        TimeoutKind.REQUEST_HEADERS, Phase.REQUEST, limit_s
+                    )
         except ProxyFault as fault:
             refuse(runtime, self, fault)
             await self._linger()
@@ -218,15 +245,15 @@ class ClientConnection(asyncio.Protocol):
         if empty_bytes:
             buffer = self._buffer = buffer[empty_bytes:]
         end = buffer.find(HEAD_END)
-        if end < 0 or end > limits.request_line_bytes or end > limits.header_bytes:
-            _check_size(buffer, end, limits)
+        if end < 0 or end > limits.unchecked_bytes:
+            check_size(buffer, end, limits)
             if end < 0:
                 return None
         self._buffer = buffer[end + 4 :]
         try:
             return parse_request(buffer[: end + 4], limits.header_count)
         except HeadError as error:
-            raise _malformed(error) from None
+            raise malformed(error) from None
 
     async def _linger(self) -> None:
         """Read and drop for a while, so that the answer is not lost to a reset."""
@@ -238,9 +265,15 @@ class ClientConnection(asyncio.Protocol):
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._is_late = False
-        self.alarm.set(self._acceptor.runtime.clock.now_s() + _LINGER_S)
+        runtime = self._acceptor.runtime
+        self.alarm.set(runtime.clock.now_s() + runtime.snapshot.limits.linger_s)
         while not (self.has_ended or self.is_gone or self._is_late):
             await self.meeting
+
+    async def _see_off(self) -> None:
+        """Let a client that is one too many read why."""
+        await self._linger()
+        self._close()
 
     @property
     def is_full(self) -> bool:
@@ -253,6 +286,10 @@ class ClientConnection(asyncio.Protocol):
         if self._exchange is None:
             return bool(self._buffer)
         return not self._exchange.is_tunnel
+
+    def unsent_bytes(self) -> int:
+        """Return how much of what was written for it it has not taken."""
+        return unsent_bytes(self.transport)
 
     def drain(self) -> None:
         """Close it if it is idle; else it ends with its request."""
@@ -314,8 +351,12 @@ class ClientConnection(asyncio.Protocol):
         self.transport.set_write_buffer_limits(high=buffer_bytes)
         refusal = self._acceptor.admit(self)
         if refusal is not None:
-            refuse(self._acceptor.runtime, self, refusal)
-            self.transport.close()
+            if self._acceptor.may_linger(self):
+                refuse(self._acceptor.runtime, self, refusal)
+                self.meeting.run(self._see_off())
+            else:
+                refuse_in_a_flood(self._acceptor.runtime, self, refusal)
+                self._close()
             return
         self.meeting.run(self._serve())
 
@@ -328,8 +369,10 @@ class ClientConnection(asyncio.Protocol):
                 limits = self._acceptor.runtime.snapshot.limits
                 if len(self._buffer) > limits.buffer_bytes:
                     self.pause_reading()
+            if self._exchange is not None and self._exchange.is_gathering:
+                self.meeting.deliver()
         elif self._is_discarding:
-            return
+            self._discard(data)
         else:
             self._buffer += data
             if self._is_full:  # It is to read first.
@@ -338,11 +381,17 @@ class ClientConnection(asyncio.Protocol):
                     self.pause_reading()
             self.meeting.deliver()
 
+    def _discard(self, data: bytes) -> None:
+        self._dropped_bytes += len(data)
+        if self._dropped_bytes > _LINGER_BYTES and not self._is_late:
+            self._is_late = True
+            self.meeting.deliver()
+
     def eof_received(self) -> bool:
         """The client sends no more: it has left, or has only said all.
 
-        Both look alike. One that asked to close after this response may have
-        closed its half already; any other would want its connection.
+        Both look alike, see `FarewellProbe`. Without that, one that asked to close
+        after this response is taken for one that waits for it.
         """
         self.has_ended = True
         self.meeting.deliver()
@@ -350,21 +399,36 @@ class ClientConnection(asyncio.Protocol):
         if exchange is None:
             return True
         exchange.on_client_end()
-        if exchange.is_last or exchange.is_tunnel:
+        runtime = self._acceptor.runtime
+        mode = runtime.snapshot.limits.half_close
+        if exchange.is_tunnel or self._exchange is not exchange:
             return True
-        self.is_gone = True
-        exchange.on_client_gone()
+        if mode == "abort" and not exchange.is_last:
+            self._leave()
+        elif mode == "probe":
+            self._probe = FarewellProbe(self.transport, runtime.clock, self._on_left)
+            self._probe.start()
         return True
 
     def connection_lost(self, error: Exception | None) -> None:
         """The connection is gone."""
         del error  # Why it went does not matter: the client left.
-        self.is_gone = self.has_ended = True
         self._acceptor.forget(self)
         self.alarm.close()
+        if self._probe is not None:
+            self._probe.stop()
+        self._leave()
+
+    def _leave(self) -> None:
+        self.is_gone = self.has_ended = True
         if self._exchange is not None:
             self._exchange.on_client_gone()
         self.meeting.deliver()
+
+    def _on_left(self) -> None:
+        """It had closed, not only said all."""
+        self.transport.abort()
+        self._leave()
 
     def pause_writing(self) -> None:
         """The client reads slowly."""
@@ -385,24 +449,10 @@ class ClientConnection(asyncio.Protocol):
             self._exchange.on_alarm()
             return
         if self.transport.is_closing():
-            self.transport.abort()
+            if self._has_read_some():
+                self._await_flush()
+            else:
+                self._give_up_on()
             return
         self._is_late = True
         self.meeting.deliver()
-
-
-def _check_size(buffer: bytes, end: int, limits: Limits) -> None:
-    """Refuse a head that is too large, also before all of it is here."""
-    line_bytes = buffer.find(b"\r\n")
-    most = limits.request_line_bytes
-    if (line_bytes if line_bytes >= 0 else len(buffer)) > most:
-        msg = f"the request line is over {most} bytes"
-        raise _malformed(HeadError(msg, _URI_TOO_LONG))
-    most = limits.header_bytes
-    if (end if end >= 0 else len(buffer)) > most:
-        msg = f"the header section is over {most} bytes"
-        raise _malformed(HeadError(msg, _FIELDS_TOO_LARGE))
-
-
-def _malformed(error: HeadError) -> ProxyFault:
-    return ProxyFault(FaultCode.VALIDATION_ERR, error.detail, status=error.status)

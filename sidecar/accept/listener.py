@@ -8,13 +8,16 @@ import os
 from typing import TYPE_CHECKING
 
 from sidecar.accept.client import ClientConnection
+from sidecar.descriptors import most_lingering
 from sidecar.faults.catalogue import FaultCode, ProxyFault
+from sidecar.model import Limit
 
 if TYPE_CHECKING:
     from sidecar.runtime import Runtime
 
 _BACKLOG = 4096
 _MAX_KNOWN_PEERS = 4096
+_IPV6_NETWORK_BITS = 64  # What one client has to choose its addresses from.
 
 
 class ListenError(Exception):
@@ -40,6 +43,8 @@ class Acceptor:
         self.name = name
         self.runtime = runtime
         self.connections: set[ClientConnection] = set()
+        self._lingering: set[ClientConnection] = set()
+        self._most_lingering = most_lingering()
         self._per_peer: dict[str, int] = {}
         self._trust: dict[str, bool] = {}
         self._server: asyncio.Server | None = None
@@ -62,29 +67,43 @@ class Acceptor:
 
     def admit(self, client: ClientConnection) -> ProxyFault | None:
         """Count a connection; return why it is one too many, if it is."""
-        limits = self.runtime.snapshot.limits
-        mine = self._per_peer.get(client.peer, 0)
-        most = limits.connections_per_client
-        if len(self.connections) >= limits.connections:
-            detail = f"{len(self.connections)} connections are open"
-        elif most is not None and mine >= most:
+        most = self.runtime.snapshot.limits.connections_per_client
+        mine = 0 if most is None else self._per_peer.get(network_of(client.peer), 0)
+        if most is not None and mine >= most:
             detail = f"{mine} connections of this client are open"
+            limit = Limit.CONNECTIONS_PER_CLIENT
+        elif not self.runtime.clients.try_enter():
+            detail = f"{self.runtime.clients.count} connections are open"
+            limit = Limit.CONNECTIONS
         else:
             self.connections.add(client)
-            self._per_peer[client.peer] = mine + 1
+            if most is not None:
+                self._per_peer[network_of(client.peer)] = mine + 1
             return None
-        return ProxyFault(FaultCode.OVERLOAD, detail, retry_after_s=1.0)
+        return ProxyFault(FaultCode.OVERLOAD, detail, retry_after_s=1.0, limit=limit)
+
+    def may_linger(self, client: ClientConnection) -> bool:
+        """Remember one that was refused; tell whether it may stay for a while."""
+        if len(self._lingering) >= self._most_lingering:
+            return False
+        self._lingering.add(client)
+        return True
 
     def forget(self, client: ClientConnection) -> None:
         """A connection is gone."""
         if client not in self.connections:
+            self._lingering.discard(client)
             return
         self.connections.discard(client)
-        left = self._per_peer.get(client.peer, 1) - 1
+        self.runtime.clients.leave()
+        if not self._per_peer:
+            return
+        network = network_of(client.peer)
+        left = self._per_peer.get(network, 1) - 1
         if left:
-            self._per_peer[client.peer] = left
+            self._per_peer[network] = left
         else:
-            self._per_peer.pop(client.peer, None)
+            self._per_peer.pop(network, None)
 
     def is_trusted(self, peer: str) -> bool:
         """Tell whether what this address says of others is believed."""
@@ -119,7 +138,7 @@ class Acceptor:
     async def close(self) -> None:
         """End what is left without a word."""
         self.cut()
-        for client in list(self.connections):
+        for client in [*self.connections, *self._lingering]:
             client.transport.abort()
         if self._server is not None:
             await self._server.wait_closed()
@@ -132,3 +151,17 @@ class Acceptor:
         return any(
             address in network for network in self.runtime.snapshot.trusted_peers
         )
+
+
+def network_of(peer: str) -> str:
+    """Return by what the connections of one client are counted.
+
+    That is its address; with IPv6 the first 64 bits of it, since a client chooses
+    the others as it likes (RFC 4291, 2.5.1; RFC 8981).
+    """
+    if ":" not in peer:
+        return peer
+    address = ipaddress.IPv6Address(peer.partition("%")[0])
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.IPv6Network((address, _IPV6_NETWORK_BITS), strict=False))

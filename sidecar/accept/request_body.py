@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from sidecar.faults.catalogue import FaultCode, ProxyFault
-from sidecar.model import CHUNKED
+from sidecar.model import CHUNKED, Limit
 from sidecar.wire.framing import (
     FramingError,
     body_reader,
@@ -69,6 +69,11 @@ class RequestBody:
     def is_complete(self) -> bool:
         """Tell whether all of it has come from the client."""
         return self._reader.is_complete
+
+    @property
+    def is_full(self) -> bool:
+        """Tell whether so much has come that no more is read before it is sent."""
+        return self.count_bytes >= self._keep_bytes
 
     def limit(self, keep_bytes: int, max_bytes: int | None, declared: int) -> None:
         """Take the route's limits.
@@ -147,5 +152,7 @@ class RequestBody:
 
 def _too_large(max_bytes: int) -> ProxyFault:
     return ProxyFault(
-        FaultCode.DATA_REQ_SIZE, f"the body is over the limit of {max_bytes} bytes"
+        FaultCode.DATA_REQ_SIZE,
+        f"the body is over the limit of {max_bytes} bytes",
+        limit=Limit.BODY_MAX,
     )

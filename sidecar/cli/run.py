@@ -39,9 +39,14 @@ def command(
 def _serve(loaded: Loaded) -> None:
     import uvloop  # noqa: PLC0415 - after the settings are known to be good
 
+    from sidecar import descriptors  # noqa: PLC0415 - likewise
+
     level = loaded.snapshot.log_level.upper()
     logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("sidecar").setLevel(level)
+    descriptors.raise_limit()
+    if warning := descriptors.shortage(loaded.snapshot):
+        sys.stderr.write(f"warning: {warning}\n")
     uvloop.run(_run(loaded))
 
 

@@ -17,7 +17,7 @@ from sidecar.model import Origin, Phase, Processed
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sidecar.model import TimeoutKind
+    from sidecar.model import Limit, TimeoutKind
 
 P0, P1, P2, P3 = Severity
 N, A, D, I = Layer  # noqa: E741 - the letters of the catalogue
@@ -1251,6 +1251,7 @@ class ProxyFault(Exception):  # noqa: N818 - a fault is what this project calls 
         timeout: Which limit of time was reached, if one was.
         retry_after_s: When trying again makes sense.
         status: Instead of the status of the entry (414 for a long target).
+        limit: Which bound on a client was hit, if one was.
     """
 
     def __init__(
@@ -1263,6 +1264,7 @@ class ProxyFault(Exception):  # noqa: N818 - a fault is what this project calls 
         timeout: TimeoutKind | None = None,
         retry_after_s: float | None = None,
         status: int = 0,
+        limit: Limit | None = None,
     ) -> None:
         super().__init__(f"{code.spec.code}: {detail}")
         self.code = code
@@ -1273,3 +1275,4 @@ class ProxyFault(Exception):  # noqa: N818 - a fault is what this project calls 
         self.timeout = timeout
         self.retry_after_s = retry_after_s
         self.status = status or code.spec.status
+        self.limit = limit

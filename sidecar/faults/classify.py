@@ -8,7 +8,7 @@ import ssl
 from typing import TYPE_CHECKING
 
 from sidecar.faults.catalogue import FaultCode, ProxyFault, application_spec
-from sidecar.model import Phase, Processed, TimeoutKind
+from sidecar.model import Limit, Phase, Processed, TimeoutKind
 from sidecar.wire.framing import FramingError, TrailersTooLargeError
 from sidecar.wire.section import CodingError
 
@@ -22,6 +22,8 @@ _SERVER_ERRORS = range(500, 600)
 
 _UNROUTABLE = frozenset((errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL))
 _FORBIDDEN = frozenset((errno.EACCES, errno.EPERM))
+# Our own shortage, nobody else's: descriptors, or memory for sockets.
+_SHORT = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 _BEFORE_SENDING = frozenset((Phase.QUEUE, Phase.DNS, Phase.CONNECT, Phase.TLS))
 
 _TIMEOUT_CODES = {
@@ -40,6 +42,12 @@ _TIMEOUT_CODES = {
     TimeoutKind.DEADLINE: FaultCode.DEADLINE_EXPIRED,
 }
 
+_LIMITS = {
+    TimeoutKind.REQUEST_HEADERS: Limit.REQUEST_HEADERS,
+    TimeoutKind.REQUEST_BODY_IDLE: Limit.REQUEST_BODY_IDLE,
+    TimeoutKind.DOWNSTREAM_WRITE: Limit.DOWNSTREAM_WRITE,
+}
+
 
 def classify_timeout(kind: TimeoutKind, phase: Phase, limit_s: float) -> ProxyFault:
     """Return the fault of a limit of time that was reached."""
@@ -49,6 +57,7 @@ def classify_timeout(kind: TimeoutKind, phase: Phase, limit_s: float) -> ProxyFa
         phase=phase,
         processed=processed_by(phase),
         timeout=kind,
+        limit=_LIMITS.get(kind),
     )
 
 
@@ -64,6 +73,14 @@ def classify_connect(error: Exception, phase: Phase, endpoint: str) -> ProxyFaul
         code = FaultCode.DEST_UNROUTABLE
     elif isinstance(error, OSError) and error.errno in _FORBIDDEN:
         code = FaultCode.DEST_PROHIBITED
+    elif isinstance(error, OSError) and error.errno in _SHORT:
+        return ProxyFault(
+            FaultCode.OVERLOAD,
+            f"no connection to {endpoint}: {_words(error)}; raise the limit on open"
+            " files (ulimit -n), or lower limits.connections",
+            phase=phase,
+            retry_after_s=1.0,
+        )
     else:
         code = FaultCode.CONN_ERR
     return ProxyFault(code, f"{endpoint}: {_words(error)}", phase=phase)

@@ -23,6 +23,10 @@ class InFlightLimit:
         self.count += 1
         return True
 
+    def enter(self) -> None:
+        """Count one more, over the cap if need be."""
+        self.count += 1
+
     def leave(self) -> None:
         """One less is under way."""
         self.count -= 1

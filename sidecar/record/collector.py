@@ -21,6 +21,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar as PromExemplar
 
 import sidecar
+from sidecar.model import Limit
 from sidecar.policy.breaker import State
 from sidecar.record import process
 from sidecar.record.histogram import DURATION_BOUNDS_S, Exemplar, Histogram
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 _Buckets = list[Any]  # The stubs do not know that an exemplar may be None.
 _STATES = {State.CLOSED: 0, State.HALF_OPEN: 1, State.OPEN: 2}
 _ROUTE_SERIES = 2
-_UPSTREAM_SERIES = 8
+_UPSTREAM_SERIES = 10
 
 
 class SidecarCollector(Collector):
@@ -149,6 +150,12 @@ class SidecarCollector(Collector):
             ["kind"],
             {(kind,): count for kind, count in store.timeouts.items()},
         )
+        yield _counter(
+            "sidecar_limit_hits",
+            "Limits on clients that were hit; named as their setting is.",
+            ["limit"],
+            {(limit.value,): store.limit_hits[limit.value] for limit in Limit},
+        )
         yield CounterMetricFamily(
             "sidecar_malformed_codes",
             "Values of x-316-code of an application that are no code.",
@@ -188,10 +195,12 @@ class SidecarCollector(Collector):
             connections.add_metric([name, "busy"], busy)
             pending.add_metric([name, "waiting"], upstream.pool.pending)
             pending.add_metric([name, "in_flight"], upstream.requests.count)
+            pending.add_metric([name, "uploading"], upstream.uploads.count)
             settings = upstream.settings
             limits.add_metric([name, "connections"], settings.max_connections)
             limits.add_metric([name, "pending"], settings.max_pending)
             limits.add_metric([name, "requests"], settings.max_requests)
+            limits.add_metric([name, "uploads"], settings.max_uploads)
             budget.add_metric([name], upstream.budget.balance(now_s))
         yield from (connections, pending, limits, budget)
 
@@ -270,7 +279,8 @@ def _upstream_families() -> tuple[GaugeMetricFamily, ...]:
         ),
         GaugeMetricFamily(
             "sidecar_pool_requests",
-            "Requests for an upstream: in flight, of these waiting for a connection.",
+            "Requests for an upstream: in flight, of these waiting for a connection, "
+            "and of these with a body still to come.",
             labels=["upstream", "state"],
         ),
         GaugeMetricFamily(

@@ -5,8 +5,10 @@ below ----- over 80 % -----> told ----- under 70 % -----> below
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
+from sidecar import descriptors
 from sidecar.faults.catalogue import FaultCode
 from sidecar.record.sources import connections_of
 
@@ -16,8 +18,11 @@ if TYPE_CHECKING:
     from sidecar.faults.spec import FaultSpec
     from sidecar.record.sources import RuntimeState
 
+_log = logging.getLogger(__name__)
+
 _HIGH_RATIO = 0.8
 _EASED_RATIO = 0.7
+_RAISE = "raise the limit (ulimit -n, LimitNOFILE), or lower limits.connections"
 
 
 class Pressure:
@@ -51,6 +56,11 @@ class Pressure:
         if self.rises("memory", rss_bytes, limit_bytes):
             detail = f"{rss_bytes} bytes resident, the limit is {limit_bytes}"
             yield FaultCode.MEM_PRESSURE.spec, "", detail
+        used, most = descriptors.at_least_used(), descriptors.limit()
+        if self.rises("descriptors", used, most):
+            detail = f"{used} of {most} files are open; {_RAISE}"
+            _log.warning("%s", detail)
+            yield FaultCode.OVERLOAD.spec, "", detail
         upstreams = {} if runtime is None else runtime.upstreams
         for name, upstream in upstreams.items():
             most = upstream.settings.max_connections

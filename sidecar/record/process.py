@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 _MIN_CPU_WINDOW_S = 1.0  # Over less, the clock ticks of the kernel show.
 _RATE_WINDOW_S = 60.0
+_last_rss = [0]
 
 
 @cache
@@ -19,8 +21,13 @@ def _process() -> Any:
 
 
 def rss_bytes() -> int:
-    """Return the resident memory of this process."""
-    return int(_process().memory_info().rss)
+    """Return the resident memory of this process; as it was, if no file can be opened.
+
+    That is when a failure is told of: the telling must not fail for the same reason.
+    """
+    with suppress(OSError):
+        _last_rss[0] = int(_process().memory_info().rss)
+    return _last_rss[0]
 
 
 def cpu_s() -> float:

@@ -19,7 +19,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from sidecar.faults.catalogue import FaultCode
-from sidecar.model import Fault, Outcome, Phase, Processed, TraceContext
+from sidecar.model import Fault, Limit, Outcome, Phase, Processed, TraceContext
 from sidecar.record.access_log import Loggable, Transition, line_of, success_ratio
 from sidecar.record.escalation import Escalation
 from sidecar.record.fault_feed import Failure, FaultFeed, fault_id, milliseconds
@@ -211,6 +211,10 @@ class Recorder:
     def retried(self, route: str, upstream: str, reason: str) -> None:
         """An attempt is made again, because of `reason`: a code or a status."""
         self.store.count_retry(route, upstream, reason)
+
+    def limit_hit(self, limit: Limit) -> None:
+        """A bound on a client was hit."""
+        self.store.limit_hits[limit.value] += 1
 
     def malformed_code(self) -> None:
         """An application sent an `x-316-code` that is none; it was ignored."""

@@ -71,6 +71,10 @@ class UpstreamState(Protocol):
     def requests(self) -> InFlight:
         """Return its requests in flight."""
 
+    @property
+    def uploads(self) -> InFlight:
+        """Return those of them whose body is still to come."""
+
 
 class RouteState(Protocol):
     """A route at work."""

@@ -16,7 +16,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 from sidecar.faults.catalogue import FaultCode, find
-from sidecar.model import Origin, TimeoutKind
+from sidecar.model import Limit, Origin, TimeoutKind
 from sidecar.record.histogram import (
     DURATION_BOUNDS_S,
     RECOVERY_BOUNDS_S,
@@ -51,6 +51,7 @@ _RESERVED: Final = (
 _FIXED: Final = (
     _DURATION_SERIES  # Of all requests together.
     + len(TimeoutKind)
+    + len(Limit)
     + 30  # Success rate, process, build, log and spans; live "_other"; some to spare.
 )  # fmt: skip
 _STORE_SHARE: Final = 0.8
@@ -105,6 +106,7 @@ class MetricStore:
         self.retries_skipped: defaultdict[tuple[str, str], int] = defaultdict(int)
         self.timeouts: defaultdict[str, int] = defaultdict(int)
         self.transitions: defaultdict[tuple[str, str, str, str], int] = defaultdict(int)
+        self.limit_hits: defaultdict[str, int] = defaultdict(int)
         self.malformed_codes = 0
         self.failures = 0  # As users feel them.
 

@@ -32,6 +32,8 @@ _LOCAL_IDLE_S = 4.0  # Below the 5 s after which many application servers close.
 _PEER_IDLE_S = 45.0
 _LOCAL_CONNECT_S = 1.0
 _EXTERNAL_CONNECT_S = 5.0
+_DOWNSTREAM_WRITE_S = 60.0
+_UPLOAD_SHARE = 2  # Of an upstream's places, one in so many is for slow bodies.
 _CLUSTER_SUFFIXES = (".svc", ".local", ".internal", ".cluster")
 _CONDITIONS = ("on", "codes", "fault_codes")
 
@@ -47,7 +49,7 @@ def compile_settings(
         listeners=tuple(_listeners(settings)),
         admin=(settings.admin.listen.host, settings.admin.listen.port),
         health=(settings.health.listen.host, settings.health.listen.port),
-        limits=_limits(settings.limits),
+        limits=_limits(settings),
         routes=tuple(
             _route(settings, route, source.places.get(("routes", index), (0, 0))[0])
             for index, route in enumerate(settings.routes)
@@ -89,7 +91,7 @@ def effective_timeouts(
         stream_idle_s=given.get("stream_idle", 300.0),
         tunnel_idle_s=given.get("tunnel_idle", 3600.0),
         request_body_idle_s=given.get("request_body_idle", 60.0),
-        downstream_write_s=given.get("downstream_write", 60.0),
+        downstream_write_s=given.get("downstream_write", _DOWNSTREAM_WRITE_S),
     )
 
 
@@ -134,7 +136,8 @@ def _listeners(settings: models.FileSettings) -> Iterator[compiled.Listener]:
         yield compiled.Listener("outbound", outbound.listen.host, outbound.listen.port)
 
 
-def _limits(limits: models.LimitSettings) -> compiled.Limits:
+def _limits(settings: models.FileSettings) -> compiled.Limits:
+    limits = settings.limits
     return compiled.Limits(
         request_line_bytes=limits.request_line,
         header_bytes=limits.headers,
@@ -142,8 +145,12 @@ def _limits(limits: models.LimitSettings) -> compiled.Limits:
         connections=limits.connections,
         connections_per_client=limits.connections_per_client,
         requests_per_connection=limits.requests_per_connection,
+        first_byte_s=limits.first_byte or limits.keep_alive,
         request_headers_s=limits.request_headers,
         keep_alive_s=limits.keep_alive,
+        linger_s=limits.linger,
+        flush_s=settings.defaults.timeouts.downstream_write or _DOWNSTREAM_WRITE_S,
+        half_close=limits.half_close,
         buffer_bytes=limits.buffer,
     )
 
@@ -158,6 +165,9 @@ def _upstream(name: str, upstream: models.UpstreamSettings) -> compiled.Upstream
         max_connections=pool.max_connections,
         max_pending=pool.max_pending,
         max_requests=pool.max_requests,
+        max_uploads=min(pool.max_requests, pool.max_connections) // _UPLOAD_SHARE
+        if pool.max_uploads is None
+        else pool.max_uploads,
         max_requests_per_connection=pool.max_requests_per_connection,
         pool_idle_s=idle_s if pool.idle is None else pool.idle,
         fresh_after_s=pool.fresh_after,
@@ -191,9 +201,17 @@ def _route(
         ),
         request_edits=_edits(folded.request_headers),
         response_edits=_edits(folded.response_headers),
-        body_max_bytes=route.body_max,
+        body_max_bytes=_body_max_bytes(settings, route),
         line=line,
     )
+
+
+def _body_max_bytes(
+    settings: models.FileSettings, route: models.RouteSettings
+) -> int | None:
+    if route.body_max == "off":
+        return None
+    return settings.defaults.body_max if route.body_max is None else route.body_max
 
 
 def _retry(retry: models.RetrySettings) -> RetryRules:

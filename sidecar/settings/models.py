@@ -35,6 +35,7 @@ from sidecar.settings.units import (
     PositiveSize,
     Ratio,
     Size,
+    SizeLimit,
     TimeLimit,
 )
 
@@ -74,8 +75,11 @@ class LimitSettings(Settings):
     connections: Positive = 10_000
     connections_per_client: Positive | None = None
     requests_per_connection: Positive | None = None
+    first_byte: PositiveDuration | None = None
     request_headers: PositiveDuration = 10.0
     keep_alive: PositiveDuration = 75.0
+    linger: PositiveDuration = 5.0
+    half_close: Literal["probe", "serve", "abort"] = "probe"
     buffer: PositiveSize = 64 * 1024
 
 
@@ -150,6 +154,7 @@ class PoolSettings(Settings):
     max_connections: Positive = 1024
     max_pending: Annotated[int, Field(ge=0)] = 1024
     max_requests: Positive = 1024
+    max_uploads: Annotated[int, Field(ge=0)] | None = None
     max_requests_per_connection: Positive | None = None
     idle: Duration | None = None
     fresh_after: Duration = 1.0
@@ -241,7 +246,7 @@ class RouteSettings(Settings):
     request_headers: EditSettings = EditSettings()
     response_headers: EditSettings = EditSettings()
     filters: tuple[FilterSettings, ...] = ()
-    body_max: Size | None = None
+    body_max: SizeLimit | None = None
 
 
 class DefaultSettings(Settings):
@@ -250,6 +255,7 @@ class DefaultSettings(Settings):
     timeouts: TimeoutSettings = TimeoutSettings()
     retry: RetrySettings = RetrySettings()
     circuit_breaker: BreakerSettings | Literal["off"] = BreakerSettings()
+    body_max: Size | None = None
 
 
 class TracingSettings(Settings):

@@ -146,6 +146,7 @@ class Upstream:
     max_connections: int  # Of all endpoints together.
     max_pending: int  # Requests that wait for a connection.
     max_requests: int  # In flight at once.
+    max_uploads: int  # Of these, with a body still to come.
     max_requests_per_connection: int | None
     pool_idle_s: float
     fresh_after_s: float  # Idle longer than this: unsafe requests connect anew.
@@ -174,9 +175,19 @@ class Limits:
     connections: int
     connections_per_client: int | None
     requests_per_connection: int | None
+    first_byte_s: float  # Of a new connection.
     request_headers_s: float
     keep_alive_s: float
+    linger_s: float  # For who still sends to read the answer, not a reset.
+    flush_s: float  # Without progress, for the end of what a client asked for.
+    half_close: str  # "probe", "serve" or "abort".
     buffer_bytes: int  # Of one direction of one connection.
+    unchecked_bytes: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Find out once below what size a head is within both limits."""
+        unchecked_bytes = min(self.request_line_bytes, self.header_bytes)
+        object.__setattr__(self, "unchecked_bytes", unchecked_bytes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,11 @@ def parse_size(value: Any) -> int:
     return int(match[1]) * _UNIT_BYTES[match[2]]
 
 
+def parse_size_limit(value: Any) -> int | Literal["off"]:
+    """Return bytes, or "off"."""
+    return "off" if value == "off" else parse_size(value)
+
+
 def parse_ratio(value: Any) -> float:
     """Return a ratio between 0 and 1: "20%" or 0.2."""
     ratio = -1.0
@@ -120,8 +125,10 @@ def format_duration(seconds: float | str) -> str:
     return text or "0s"
 
 
-def format_size(size: int) -> str:
+def format_size(size: int | str) -> str:
     """Return a size that `parse_size` reads as `size`."""
+    if isinstance(size, str):
+        return size  # "off".
     for unit, unit_bytes in _UNIT_BYTES.items():
         if unit and size % unit_bytes == 0 and size:
             return f"{size // unit_bytes}{unit}"
@@ -235,6 +242,20 @@ TimeLimit = Annotated[
     BeforeValidator(parse_time_limit),
     _SHOW_DURATION,
     _text(f"off|{_DURATION.pattern}", "1m30s"),
+]
+SizeLimit = Annotated[
+    int | Literal["off"],
+    BeforeValidator(parse_size_limit),
+    _SHOW_SIZE,
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": f"^(?:off|{_SIZE.pattern})$"},
+                {"type": "integer", "minimum": 0},
+            ],
+            "examples": ["10MiB"],
+        }
+    ),
 ]
 Size = Annotated[int, BeforeValidator(parse_size), _SHOW_SIZE, _SIZE_SCHEMA]
 PositiveSize = Annotated[

@@ -17,6 +17,7 @@ import select
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sidecar.model import UNTIL_CLOSE
+from sidecar.transports import unsent_bytes
 from sidecar.wire.fields import named_by_connection
 from sidecar.wire.framing import BodyReader, FramingError, body_reader
 from sidecar.wire.head import HEAD_END, HeadError, parse_response
@@ -174,6 +175,10 @@ class UpstreamConnection(asyncio.Protocol):
             sock = self.transport.get_extra_info("socket")
             self._poller.register(sock, select.POLLIN)
         return bool(self._poller.poll(0))
+
+    def unsent_bytes(self) -> int:
+        """Return how many bytes the peer has not taken, those in the socket too."""
+        return unsent_bytes(self.transport)
 
     @property
     def may_have_received(self) -> bool:

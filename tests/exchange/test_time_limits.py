@@ -154,14 +154,38 @@ def test_a_tunnel_has_only_its_silence(run: Run) -> None:
 def test_who_does_not_read_is_told_by_its_side(run: Run) -> None:
     run.begin()
     run.limits.on_response(STREAM)
-    run.limits.on_client_full()
+    run.limits.on_client_full(lambda: 9)
     assert run.wait() == (TimeoutKind.DOWNSTREAM_WRITE, 6)
 
 
 def test_an_upstream_that_does_not_read_is_told_by_its_side(run: Run) -> None:
     run.begin(is_body_to_come=True)
-    run.limits.on_upstream_full()
+    run.limits.on_upstream_full(lambda: 9)
     assert run.wait() == (TimeoutKind.UPSTREAM_WRITE, 30)
+
+
+def test_a_reader_that_takes_some_now_and_then_is_not_stuck(run: Run) -> None:
+    """Each look that finds less than the one before starts its limit anew."""
+    unsent_bytes = 1000
+    run.begin()
+    run.limits.on_response(STREAM)
+    run.limits.on_client_full(lambda: unsent_bytes)
+    for _ in range(20):
+        run.clock.advance(5)
+        unsent_bytes -= 1
+    assert run.kind is None
+    assert run.wait()[0] is TimeoutKind.DOWNSTREAM_WRITE
+    assert 100 + 6 - 5 <= run.at_s <= 100 + 6 + 1.5
+
+
+def test_what_comes_on_top_after_a_reader_was_full_does_not_hide_that_it_reads(
+    run: Run,
+) -> None:
+    unsent = [1000, 3000, 2900]  # At once, at the first look, at the second.
+    run.begin()
+    run.limits.on_response(STREAM)
+    run.limits.on_client_full(lambda: unsent.pop(0) if len(unsent) > 1 else unsent[0])
+    assert run.wait() == (TimeoutKind.DOWNSTREAM_WRITE, 3 + 6)
 
 
 def test_a_new_exchange_begins_without_any(run: Run) -> None:
@@ -201,7 +225,7 @@ def test_no_limit_is_reached_early_and_none_is_missed(events: list[str | int]) -
         elif event == "attempt":
             run.limits.on_attempt(run.clock.now_s(), is_body_to_come=False)
         elif event == "client":
-            run.limits.on_client_full()
+            run.limits.on_client_full(lambda: 9)
         elif event == "upload":
             run.limits.on_upload()
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,6 +25,34 @@ class FakeSocket:
     def __del__(self) -> None:
         for fd in self._fds:
             os.close(fd)
+
+
+class TcpEnd:
+    """A socket whose peer, the system of this machine, sends no more.
+
+    Args:
+        is_closed: It reads no more, either.
+    """
+
+    def __init__(self, *, is_closed: bool) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            self._far = socket.create_connection(listening.getsockname())
+            self._near, _ = listening.accept()
+        if is_closed:
+            self._far.close()
+        else:
+            self._far.shutdown(socket.SHUT_WR)
+        self._near.recv(1)  # The end of input: it is known here, too.
+
+    def fileno(self) -> int:
+        return self._near.fileno()
+
+    def close_far(self) -> None:
+        self._far.close()
+
+    def __del__(self) -> None:
+        self._far.close()
+        self._near.close()
 
 
 _QUIET = FakeSocket()
@@ -166,6 +195,22 @@ class End:
                 transport.close()
             self._wire.turn()
 
+    def close(self) -> None:
+        """Close as programs do: first only the end of what it sends is seen."""
+        self.transport._extra["socket"] = TcpEnd(is_closed=True)  # type: ignore[attr-defined]
+        self.send_eof()
+
+    def shut_down_writing(self) -> None:
+        """Have said all, and wait for the answer."""
+        self.transport._extra["socket"] = TcpEnd(is_closed=False)  # type: ignore[attr-defined]
+        self.send_eof()
+
+    def close_rest(self) -> None:
+        """Close after that; what was sent to it unread makes that a reset."""
+        sock = self.transport.get_extra_info("socket")
+        assert isinstance(sock, TcpEnd)
+        sock.close_far()
+
     @property
     def unsent(self) -> int:
         """How many pieces wait because the proxy does not read."""
@@ -183,6 +228,11 @@ class End:
     def stop_taking(self) -> None:
         """Read no more: what is written piles up."""
         self.transport.is_taking = False
+
+    def take_some(self, count_bytes: int) -> None:
+        """Read a part of what has piled up, less than makes room for more."""
+        assert count_bytes < self.transport.unread
+        self.transport.unread -= count_bytes
 
     def take_all(self) -> None:
         """Read everything that has piled up, and go on reading."""

@@ -32,6 +32,7 @@ class Sidecar:
         self, process: asyncio.subprocess.Process, ports: dict[str, int]
     ) -> None:
         self.process = process
+        self.warnings = ""  # On stderr, before it served.
         self.inbound = ports["inbound"]
         self.health = ports["health"]
         self.admin = ports["admin"]
@@ -91,9 +92,16 @@ class Sidecar:
 
 @asynccontextmanager
 async def sidecar(
-    folder: Path, *, stdout: int | None = None, **top: Any
+    folder: Path, *, stdout: int | None = None, files: int = 0, **top: Any
 ) -> AsyncIterator[Sidecar]:
-    """Run one with these keys at the top of its file; ready when it is yielded."""
+    """Run one with these keys at the top of its file; ready when it is yielded.
+
+    Args:
+        folder: Where its file is written.
+        stdout: Where its access log goes.
+        files: How many it may have open; 0: as many as this process may.
+        top: Keys of the file.
+    """
     settings = {
         "inbound": {"listen": ANYWHERE},
         "health": {"listen": ANYWHERE},
@@ -103,8 +111,9 @@ async def sidecar(
     }
     file = folder / "sidecar.yaml"
     file.write_text(yaml.safe_dump(settings))
+    bounds = ("prlimit", f"--nofile={files}:{files}") if files else ()
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "sidecar", "run", "-c", str(file),
+        *bounds, sys.executable, "-m", "sidecar", "run", "-c", str(file),
         stdout=asyncio.subprocess.PIPE if stdout is None else stdout,
         stderr=asyncio.subprocess.PIPE,
         env={k: v for k, v in os.environ.items() if not k.startswith("OTEL_")},
@@ -112,11 +121,14 @@ async def sidecar(
     try:
         assert process.stderr is not None
         told = b""
+        warnings: list[bytes] = []
         while b"serving:" not in told:
             told = await process.stderr.readline()
             assert told, "it ended"
+            warnings += [told] if told.startswith(b"warning:") else []
         ports = {name: int(port) for name, port in _PLACE.findall(told.decode())}
         running = Sidecar(process, ports)
+        running.warnings = b"".join(warnings).decode()
         await running.until(200)
         yield running
     finally:

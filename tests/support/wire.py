@@ -188,6 +188,7 @@ class FakeWire:
             "waiters": upstream.pool.pending + upstream.pool._told,
             "connections": upstream.pool.open_connections,
             "requests": upstream.requests.count,
+            "uploads": upstream.uploads.count,
             "in flight": sum(route.in_flight for route in self.runtime.routes),
             "budget requests": budget._requests - budget._ended_requests,
             "budget retries": budget._retries - budget._ended_retries,
