@@ -212,6 +212,11 @@ class Recorder:
         """An attempt is made again, because of `reason`: a code or a status."""
         self.store.count_retry(route, upstream, reason)
 
+    def admin_refused(self, reason: str) -> None:
+        """A request to the admin API was refused."""
+        refused = self.store.admin_refused
+        refused[reason] = refused.get(reason, 0) + 1
+
     def malformed_code(self) -> None:
         """An application sent an `x-316-code` that is none; it was ignored."""
         self.store.malformed_codes += 1

@@ -116,13 +116,19 @@ async def moody(talk: Talk) -> None:
         await always_ok(talk)
 
 
-async def test_every_name_can_be_queried(tmp_path: Path) -> None:
+async def test_every_name_can_be_queried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, TOKEN)
     async with proxied(moody) as proxy:
         await proxy.get("/", FAULTY)
         await proxy.get()  # Reset, made again, and so a recovery.
         host, port = proxy.app.addresses["admin"]
-        async with aiohttp.ClientSession(f"http://{host}:{port}") as admin:
-            await admin.put("/breakers/all", json={"state": "open", "for_s": 60})
+        async with aiohttp.ClientSession(
+            f"http://{host}:{port}", headers=KNOWING
+        ) as admin:
+            await admin.post("/breakers/all", json={"state": "open", "for_s": 60})
+            await admin.post("/breakers/none", headers={"Authorization": "none"})
         await proxy.get()
         proxy.app.recorder.store.timeouts["request"] += 1
         async with prometheus_of(proxy, tmp_path) as prometheus:
