@@ -13,6 +13,8 @@ from urllib.parse import urlencode
 import aiohttp
 import pytest
 
+from sidecar.admin.token import VARIABLE
+from tests.support.admin import KNOWING, TOKEN
 from tests.support.proxy import Proxy, Talk, always_ok, proxied
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ NAMES = (
     "sidecar_pool_limit",
     "sidecar_timeouts_total",
     "sidecar_malformed_codes_total",
+    "sidecar_admin_refused_total",
     "sidecar_loop_lag_seconds",
     "sidecar_uptime_seconds",
     "sidecar_build_info",
