@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,9 @@ from sidecar.wire.secret_names import MASK, is_secret, without_secrets_of_urls
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+
+_CONTROL = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +27,15 @@ class Problem:
     hint: str = ""
 
     def __str__(self) -> str:
-        """Return it as compilers write it, so that editors can jump there."""
+        """Return it in one line, as compilers write it, so that editors can jump there.
+
+        A key may hold anything: a line break of it would forge another problem.
+        """
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
         path = f" {self.path}:" if self.path else ""
         hint = f" ({self.hint})" if self.hint else ""
-        return f"{place}:{path} {self.message}{hint}"
+        text = f"{place}:{path} {self.message}{hint}"
+        return _CONTROL.sub(lambda c: c[0].encode("unicode_escape").decode(), text)
 
 
 class SettingsError(Exception):
