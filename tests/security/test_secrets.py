@@ -179,8 +179,8 @@ def request(path: str, *lines: str, method: str = "GET", host: str = "test") -> 
 
 
 QUERY = f"?token={CANARY}"
-PATHS = ("/", "/reset", "/malformed", "/status-line", "/chunks", "/cut", "/slow", "/own",
-         "/gone", "/tls")  # fmt: skip
+PATHS = ("/", "/reset", "/malformed", "/status-line", "/chunks", "/cut", "/slow",
+         "/own", "/gone", "/tls")  # fmt: skip
 ODD = (
     request("/", host="nowhere.test"),
     request("/", f"x-316-deadline-ms: {CANARY}"),
