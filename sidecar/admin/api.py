@@ -3,13 +3,14 @@
     GET  /                      what there is
     GET  /config                the settings in force, secrets masked
     GET  /routes /upstreams /breakers
-    PUT  /breakers/NAME         {"state": "open", "for_s": 60}: hold it by hand
-    DELETE /breakers/NAME       let it go
+    POST /breakers/NAME         {"state": "open", "for_s": 60}: hold it by hand
+                                {"state": "auto"}: let it go
     GET  /faults                ?code= &route= &limit=: the last failures
     GET  /faults/ID             one of them
-    GET  PUT POST /log-level    debug, info, warning or error
+    GET  /log-level             and POST: debug, info, warning or error
 
-It has no login: it listens on loopback, and `guard.py` keeps web pages out.
+PUT does what POST does, and DELETE /breakers/NAME what "auto" does. What GET and
+HEAD ask for changes nothing; `guard.py` and `access.py` say who may do the rest.
 """
 
 from __future__ import annotations
@@ -21,41 +22,48 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 import sidecar
-from sidecar.admin.guard import only_this_host, refusal
+from sidecar.admin.guard import guarded, harden, refusal
 from sidecar.admin.masking import masked
 from sidecar.policy.breaker import State
 from sidecar.record.fault_feed import KEPT
 
 if TYPE_CHECKING:
+    from sidecar.admin.access import Access
     from sidecar.admin.context import AdminContext
     from sidecar.record.sources import RouteState, UpstreamState
 
+_log = logging.getLogger(__name__)
+
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _SHOWN = 100
-_HOLDS = {"open": State.OPEN, "closed": State.CLOSED}
+_HOLDS = {"open": State.OPEN, "closed": State.CLOSED, "auto": None}
 _HOLD_S = 60.0
 _MAX_HOLD_S = 3600.0  # What is held by hand is forgotten by people.
 
 
-def admin_application(context: AdminContext, max_body_bytes: int) -> web.Application:
+def admin_application(
+    context: AdminContext, access: Access, max_body_bytes: int
+) -> web.Application:
     """Return the admin server."""
     api = _Api(context)
     application = web.Application(
-        middlewares=[only_this_host], client_max_size=max_body_bytes
+        middlewares=[guarded(access)], client_max_size=max_body_bytes
     )
+    application.on_response_prepare.append(harden)
     router = application.router
     router.add_get("/", api.index)
     router.add_get("/config", api.config)
     router.add_get("/routes", api.routes)
     router.add_get("/upstreams", api.upstreams)
     router.add_get("/breakers", api.breakers)
+    router.add_post("/breakers/{name}", api.hold_breaker)
     router.add_put("/breakers/{name}", api.hold_breaker)
     router.add_delete("/breakers/{name}", api.release_breaker)
     router.add_get("/faults", api.faults)
     router.add_get("/faults/{id}", api.fault)
     router.add_get("/log-level", api.log_level)
-    router.add_put("/log-level", api.set_log_level)
     router.add_post("/log-level", api.set_log_level)
+    router.add_put("/log-level", api.set_log_level)
     return application
 
 
@@ -110,7 +118,11 @@ class _Api:
         if isinstance(hold, str):
             return refusal(400, hold)
         now_s = self._context.clock.now_s()
-        state.breaker.force(hold[0], now_s + hold[1])
+        if hold[0] is None:
+            state.breaker.force(None)
+        else:
+            state.breaker.force(hold[0], now_s + hold[1])
+        _log.info("admin: breaker of %s: %s", state.route.name, state.breaker.cause)
         return _json(_breaker(state, now_s))
 
     async def release_breaker(self, request: web.Request) -> web.Response:
@@ -118,6 +130,7 @@ class _Api:
         if state is None or state.breaker is None:
             return _no_breaker(request)
         state.breaker.force(None)
+        _log.info("admin: breaker of %s is let go", state.route.name)
         return _json(_breaker(state, self._context.clock.now_s()))
 
     async def faults(self, request: web.Request) -> web.Response:
@@ -145,6 +158,7 @@ class _Api:
         if level not in _LEVELS:
             return refusal(400, f"{level!r} is none of {', '.join(_LEVELS)}")
         logging.getLogger("sidecar").setLevel(_LEVELS[level])
+        _log.warning("admin: the level of the log is %s now", level)
         return _json({"level": level})
 
     def _route_with_breaker(self, name: str) -> RouteState | None:
@@ -154,14 +168,16 @@ class _Api:
         return None
 
 
-async def _read_hold(request: web.Request) -> tuple[State, float] | str:
+async def _read_hold(request: web.Request) -> tuple[State | None, float] | str:
     """Return how to hold a breaker and for how long, or what is wrong with it."""
     try:
         body = json.loads(await _text_of(request))
     except ValueError:
         body = None
     if not isinstance(body, dict) or body.get("state") not in _HOLDS:
-        return 'the body must be like {"state": "open" or "closed", "for_s": 60}'
+        return (
+            'the body must be like {"state": "open", "closed" or "auto", "for_s": 60}'
+        )
     for_s = body.get("for_s", _HOLD_S)
     if isinstance(for_s, bool) or not isinstance(for_s, int | float):
         return "for_s must be a number of seconds"

@@ -14,6 +14,7 @@ from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from sidecar.admin.guard import harden
 from sidecar.record.collector import SidecarCollector
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def health_application(context: AdminContext) -> web.Application:
     """Return the server for probes and scrapers."""
     handlers = _Health(context)
     application = web.Application()
+    application.on_response_prepare.append(harden)
     application.router.add_get("/healthz/ready", handlers.ready)
     application.router.add_get("/healthz/live", handlers.live)
     application.router.add_get("/metrics", handlers.metrics)

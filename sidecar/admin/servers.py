@@ -1,17 +1,29 @@
-"""Both servers of one sidecar: bound together, ended together."""
+"""The servers of one sidecar beside its traffic: bound together, ended together."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import os
 from typing import TYPE_CHECKING
 
-from aiohttp import web
+from aiohttp import http_exceptions, web
 
 from sidecar.accept.listener import ListenError
+from sidecar.admin.access import Access, Throttle, Way
 from sidecar.admin.api import admin_application
+from sidecar.admin.door import Door
 from sidecar.admin.health import health_application
+from sidecar.admin.token import AdminToken
+from sidecar.admin.unix_socket import UnixSocket
+from sidecar.settings.compile import is_loopback
 
 if TYPE_CHECKING:
+    from aiohttp.typedefs import Handler
+
     from sidecar.admin.context import AdminContext
+
+_log = logging.getLogger(__name__)
 
 _SHUTDOWN_S = 1.0
 # An admin request is a few bytes; nobody may hold memory here with a large one.
@@ -23,7 +35,8 @@ class Servers:
 
     def __init__(self, context: AdminContext) -> None:
         self._context = context
-        self._runners: list[web.AppRunner] = []
+        self._running: list[tuple[asyncio.Server, web.AppRunner]] = []
+        self._socket: UnixSocket | None = None
         self.health_address = ("", 0)
         self.admin_address = ("", 0)
 
@@ -38,33 +51,99 @@ class Servers:
             self.health_address = await self._listen(
                 "health", snapshot.health, health_application(self._context)
             )
+            host = snapshot.admin[0]
+            way = Way.LOOPBACK if is_loopback(host) else Way.NETWORK
+            token = AdminToken(snapshot.admin_token_file, os.environ)
+            throttle = Throttle(self._context.clock)
             self.admin_address = await self._listen(
-                "admin",
-                snapshot.admin,
-                admin_application(self._context, _MAX_BODY_BYTES),
+                "admin", snapshot.admin, self._admin(way, token, throttle)
             )
+            if snapshot.admin_socket is not None:
+                application = self._admin(Way.SOCKET, token, throttle)
+                await self._listen_on_socket(snapshot.admin_socket, application)
         except ListenError:
             await self.close()
             raise
 
     async def close(self) -> None:
         """Stop."""
-        while self._runners:
-            await self._runners.pop().cleanup()
+        if self._socket is not None:
+            self._socket.remove()
+            self._socket = None
+        while self._running:
+            server, runner = self._running.pop()
+            server.close()
+            await runner.cleanup()
+            await server.wait_closed()
+
+    def _admin(
+        self, way: Way, token: AdminToken, throttle: Throttle
+    ) -> web.Application:
+        count = self._context.recorder.admin_refused
+        access = Access(way, token, throttle, self._context.clock, count)
+        return admin_application(self._context, access, _MAX_BODY_BYTES)
 
     async def _listen(
         self, what: str, address: tuple[str, int], application: web.Application
     ) -> tuple[str, int]:
+        runner, door = await self._prepared(application)
+        host, port = address
+        loop = asyncio.get_running_loop()
+        try:
+            server = await loop.create_server(door, host, port)
+        except OSError as error:
+            await runner.cleanup()
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise ListenError(what, f"{host}:{port}", reason) from None
+        self._running.append((server, runner))
+        bound = server.sockets[0].getsockname()
+        return str(bound[0]), int(bound[1])
+
+    async def _listen_on_socket(self, path: str, application: web.Application) -> None:
+        self._socket = bound = UnixSocket(path)
+        runner, door = await self._prepared(application)
+        loop = asyncio.get_running_loop()
+        server = await loop.create_unix_server(door, sock=bound.sock)
+        self._running.append((server, runner))
+        _log.info("admin socket: %s", path)
+
+    async def _prepared(
+        self, application: web.Application
+    ) -> tuple[web.AppRunner, Door]:
+        """Return what serves an application, and the door before it."""
+
+        def make_protocol() -> web.RequestHandler:
+            server = runner.server
+            assert server is not None  # noqa: S101 - it is set up below
+            return server()
+
+        door = Door(self._context.clock, make_protocol)
+
+        @web.middleware
+        async def note(request: web.Request, handler: Handler) -> web.StreamResponse:
+            door.asked(request.protocol)
+            return await handler(request)
+
+        application.middlewares.insert(0, note)
         runner = web.AppRunner(
-            application, access_log=None, shutdown_timeout=_SHUTDOWN_S
+            application,
+            access_log=None,
+            logger=_errors(),
+            shutdown_timeout=_SHUTDOWN_S,
+            lingering_time=_SHUTDOWN_S,
         )
         await runner.setup()
-        self._runners.append(runner)
-        host, port = address
-        try:
-            await web.TCPSite(runner, host, port).start()
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise ListenError(what, f"{host}:{port}", reason) from None
-        bound = runner.addresses[0]
-        return str(bound[0]), int(bound[1])
+        return runner, door
+
+
+def _errors() -> logging.Logger:
+    """Return the log of aiohttp, without what any client can put into it."""
+    log = logging.getLogger(f"{__name__}.http")
+    log.addFilter(_is_ours)
+    return log
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Tell an error of ours from a request that was malformed."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, http_exceptions.HttpProcessingError)

@@ -6,26 +6,34 @@ import json
 import re
 import string
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 from urllib.parse import quote
 
 import typer
 
-from sidecar.route.explain import Explanation, Loser, explain
+from sidecar.route.explain import Explanation, Loser, explain, told
 from sidecar.route.rewrite import target
 from sidecar.settings.load import load_file
 from sidecar.settings.problem import SettingsError
 from sidecar.wire.fields import Hop, request_section
 from sidecar.wire.head import HeadError, parse_request
+from sidecar.wire.secret_names import MASK
 
 if TYPE_CHECKING:
     from sidecar.model import RequestHead
     from sidecar.policy.breaker import BreakerLimits
     from sidecar.policy.retry import RetryRules
     from sidecar.route.table import Found
-    from sidecar.settings.snapshot import Match, Route, Snapshot, Timeouts, Upstream
+    from sidecar.settings.snapshot import (
+        FieldEdits,
+        Match,
+        Route,
+        Snapshot,
+        Timeouts,
+        Upstream,
+    )
 
 _LOSERS = 2
 _URL = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*://)?([^/?#]*)([^#]*)")
@@ -132,15 +140,28 @@ def _winner_rows(snapshot: Snapshot, found: Found, head: RequestHead) -> _Rows:
 
 
 def sent_on(found: Found, head: RequestHead) -> list[str]:
-    """Return request line and fields as a trusted client's request goes on."""
-    rewrite = found.route.rewrite
+    """Return request line and fields as a trusted client's request goes on.
+
+    Without the values that the route writes: they may be secret.
+    """
+    route = found.route
+    rewrite = route.rewrite
     request_id = head.named.get(b"x-request-id", b"(new)")
     hop = Hop(b"(this sidecar)", b"(client)", b"http", is_trusted=True)
     path = target(head, rewrite, found.prefix_bytes)
     line = b"%b %b HTTP/1.1\r\n" % (head.method.encode(), path)
-    section = request_section(head, hop, rewrite.host, found.route.request_edits)
+    section = request_section(head, hop, rewrite.host, _masked(route.request_edits))
     lines = line + section + b"x-request-id: %b\r\n" % request_id
     return lines.decode("latin-1").splitlines()
+
+
+def _masked(edits: FieldEdits) -> FieldEdits:
+    hidden = MASK.encode()
+    return replace(
+        edits,
+        set=tuple((name, hidden) for name, _ in edits.set),
+        add=tuple((name, hidden) for name, _ in edits.add),
+    )
 
 
 def _line(loser: Loser) -> str:
@@ -160,7 +181,7 @@ def describe(match: Match) -> str:
         parts.append(f"method {match.method}")
     for what, conditions in (("header", match.headers), ("query", match.query)):
         parts += [
-            f"{what} {c.name} {'~' if c.is_regex else '='} {c.value}"
+            f"{what} {c.name} {'~' if c.is_regex else '='} {told(c)}"
             for c in conditions
         ]
     return ", ".join(parts)
@@ -268,7 +289,7 @@ def _route_data(snapshot: Snapshot, found: Found, head: RequestHead) -> dict[str
         "file": snapshot.source,
         "line": route.line,
         "host": found.host,
-        "match": asdict(found.match),
+        "match": _match_data(found.match),
         "template": found.template,
         "upstream": {"name": upstream.name, "endpoints": upstream.endpoints},
         "sent_on": sent_on(found, head),
@@ -277,6 +298,14 @@ def _route_data(snapshot: Snapshot, found: Found, head: RequestHead) -> dict[str
         "retry_budget": asdict(upstream.budget),
         "circuit_breaker": None if route.breaker is None else asdict(route.breaker),
     }
+
+
+def _match_data(match: Match) -> dict[str, Any]:
+    shown = {
+        kind: [asdict(replace(c, value=told(c))) for c in getattr(match, kind)]
+        for kind in ("headers", "query")
+    }
+    return asdict(match) | shown
 
 
 def _plain(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import resource
 import sys
 from typing import Annotated, NoReturn
 
@@ -40,14 +41,24 @@ def _serve(loaded: Loaded) -> None:
     import uvloop  # noqa: PLC0415 - after the settings are known to be good
 
     from sidecar import descriptors  # noqa: PLC0415 - likewise
+    from sidecar.record.own_log import OwnLogFormatter  # noqa: PLC0415 - likewise
 
     level = loaded.snapshot.log_level.upper()
-    logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(OwnLogFormatter())
+    logging.basicConfig(handlers=[handler])
     logging.getLogger("sidecar").setLevel(level)
+    _forbid_core_dumps()
     descriptors.raise_limit()
     if warning := descriptors.shortage(loaded.snapshot):
         sys.stderr.write(f"warning: {warning}\n")
     uvloop.run(_run(loaded))
+
+
+def _forbid_core_dumps() -> None:
+    """Let a crash leave no file with what was in memory: tokens, and requests."""
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
 
 
 async def _run(loaded: Loaded) -> None:

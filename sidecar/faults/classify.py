@@ -20,6 +20,7 @@ _TOO_LARGE = 431
 BUSINESS_ERROR = 316  # A private convention: the application failed by rule.
 _SERVER_ERRORS = range(500, 600)
 
+_MAX_PLACES = 8  # The innermost tell most.
 _UNROUTABLE = frozenset((errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL))
 _FORBIDDEN = frozenset((errno.EACCES, errno.EPERM))
 # Our own shortage, nobody else's: descriptors, or memory for sockets.
@@ -156,12 +157,29 @@ def classify_answer(status: int, code_field: bytes | None) -> FaultSpec | None:
 
 
 def classify_unexpected(error: BaseException) -> ProxyFault:
-    """Return the fault of an exception that nobody foresaw."""
+    """Return the fault of an exception that nobody foresaw.
+
+    Its words are not told: they may quote a field of the request, or a secret.
+    """
+    places = places_of(error)
+    place = f" at {places[-1]}" if places else ""
     return ProxyFault(
         FaultCode.OP_FAIL,
-        f"{type(error).__name__}: {error}",
+        f"{type(error).__name__}{place}",
         processed=Processed.UNKNOWN,
     )
+
+
+def places_of(error: BaseException) -> list[str]:
+    """Return file and line of each frame that an exception passed, outermost first."""
+    places = []
+    trace = error.__traceback__
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        short = "/".join(file.replace("\\", "/").split("/")[-2:])
+        places.append(f"{short}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    return places[-_MAX_PLACES:]
 
 
 def processed_by(phase: Phase) -> Processed:

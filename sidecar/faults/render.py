@@ -26,6 +26,7 @@ _TEXT = b"text/plain; charset=utf-8"
 _HTML = b"text/html; charset=utf-8"
 _GRPC = b"application/grpc"
 _UNSAFE = re.compile(r"[^ -~]|[\"\\]")
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _OK = 200
 _REASONS = {
     400: b"Bad Request",
@@ -113,10 +114,16 @@ def _body(fault: Fault, status: int, request: ReplyRequest) -> tuple[bytes, byte
     kind = negotiate(request.accept)
     if kind == _JSON:
         return kind, json.dumps(members, ensure_ascii=False).encode() + b"\n"
-    lines = [f"{name}: {value}" for name, value in members.items() if name != "type"]
+    members = {name: _one_line(str(v)) for name, v in members.items() if name != "type"}
     if kind == _TEXT:
-        return kind, "\n".join(lines).encode() + b"\n"
-    return kind, _page(fault, members).encode()
+        lines = [f"{name}: {value}" for name, value in members.items()]
+        return kind, "\n".join(lines).encode("utf-8", "backslashreplace") + b"\n"
+    return kind, _page(fault, members).encode("utf-8", "backslashreplace")
+
+
+def _one_line(text: str) -> str:
+    """Return a text with its control characters shown: a detail may quote others."""
+    return _CONTROL.sub(lambda c: c[0].encode("unicode_escape").decode(), text)
 
 
 def _members(fault: Fault, status: int, expose: str) -> dict[str, object]:
@@ -140,7 +147,6 @@ def _page(fault: Fault, members: dict[str, object]) -> str:
     rows = "".join(
         f"<tr><th>{html.escape(name)}</th><td>{html.escape(str(value))}</td></tr>"
         for name, value in members.items()
-        if name != "type"
     )
     code, title = html.escape(fault.spec.code), html.escape(fault.spec.title)
     return (

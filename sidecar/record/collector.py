@@ -161,6 +161,12 @@ class SidecarCollector(Collector):
             "Values of x-316-code of an application that are no code.",
             store.malformed_codes,
         )
+        yield _counter(
+            "sidecar_admin_refused",
+            "Requests to the admin API that were refused, and why.",
+            ["reason"],
+            {(reason,): count for reason, count in store.admin_refused.items()},
+        )
 
     def _routes(self) -> Iterator[Metric]:
         routes = list(self._runtime().routes)

@@ -216,6 +216,11 @@ class Recorder:
         """A bound on a client was hit."""
         self.store.limit_hits[limit.value] += 1
 
+    def admin_refused(self, reason: str) -> None:
+        """A request to the admin API was refused."""
+        refused = self.store.admin_refused
+        refused[reason] = refused.get(reason, 0) + 1
+
     def malformed_code(self) -> None:
         """An application sent an `x-316-code` that is none; it was ignored."""
         self.store.malformed_codes += 1

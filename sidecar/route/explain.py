@@ -25,6 +25,7 @@ from sidecar.route.precedence import (
     stem,
     ways,
 )
+from sidecar.wire.secret_names import MASK, is_secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -161,9 +162,14 @@ def _field_misses(
             yield f"the {what} {condition.name} is missing"
         elif condition.is_regex:
             if not compile_pattern(condition.value).fullmatch(value):
-                yield f"the {what} {condition.name} does not match {condition.value}"
+                yield f"the {what} {condition.name} does not match {told(condition)}"
         elif value != condition.value.encode():
-            yield f"the {what} {condition.name} is not {condition.value!r}"
+            yield f"the {what} {condition.name} is not {told(condition)!r}"
+
+
+def told(condition: FieldMatch) -> str:
+    """Return what a condition asks for, unless its name sounds like a secret's."""
+    return MASK if is_secret(condition.name) else condition.value
 
 
 # What comes later, although it holds.

@@ -48,6 +48,15 @@ TargetPath = Annotated[
         "a path: starts with /, ASCII, percent-encoded, without query",
     ),
 ]
+FilePath = Annotated[str, Shape(r"[^\x00-\x1f\x7f]+", "the path of a file")]
+SocketPath = Annotated[
+    str,
+    Shape(
+        r"/[^\x00-\x1f\x7f]{1,106}",  # sun_path has 108 bytes, one of them a NUL.
+        "the path of a Unix socket: absolute (an abstract one has no permissions), "
+        "at most 107 bytes",
+    ),
+]
 AppCode = Annotated[
     str, Shape(r"(?=.{5,64}$)316(?:-[A-Z0-9]+)+", "a code such as 316-ORDER-SUBMIT-ERR")
 ]

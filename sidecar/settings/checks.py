@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from sidecar.settings.admin_checks import find_admin_problems
 from sidecar.settings.compile import (
     effective_breaker,
     effective_retry,
@@ -17,6 +18,7 @@ from sidecar.settings.compile import (
 )
 from sidecar.settings.filters import find_mistakes, fold
 from sidecar.settings.problem import Problem, nearest, shown
+from sidecar.wire.secret_names import MASK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -62,6 +64,7 @@ def find_problems(
     problems = [
         *_listen_problems(settings, source),
         *_upstream_problems(settings, source),
+        *find_admin_problems(settings.admin, source),
     ]
     seen: dict[str, int] = {}
     for index, route in zip(numbers, settings.routes, strict=True):
@@ -188,8 +191,10 @@ def _match_problems(
                 if condition.type == "RegularExpression":
                     yield from _pattern_problems(condition.value, where, source)
                 elif kind == "headers" and not condition.value.isascii():
-                    message = f"{shown(condition.value)} is not ASCII, as headers are"
-                    yield source.problem((*where, "value"), message)
+                    at_value = (*where, "value")
+                    given = shown(condition.value, at_value)
+                    message = f"{given} is not ASCII, as headers are"
+                    yield source.problem(at_value, message)
 
 
 def _path_problems(value: str, at: Path_, source: Source) -> Iterator[Problem]:
@@ -215,7 +220,9 @@ def _pattern_problems(pattern: str, at: Path_, source: Source) -> Iterator[Probl
         if isinstance(reason, bytes):
             reason = reason.decode(errors="replace")
         hint = "no look-around, no back-references" if "(?" in pattern else ""
-        message = f"RE2 refuses the pattern {shown(pattern)}: {reason}"
+        given = shown(pattern, (*at, "value"))
+        reason = "malformed" if given == MASK else reason  # It quotes the pattern.
+        message = f"RE2 refuses the pattern {given}: {reason}"
         yield source.problem((*at, "value"), message, hint)
 
 

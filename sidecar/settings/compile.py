@@ -69,6 +69,8 @@ def compile_settings(
         max_series=telemetry.metrics.max_series,
         log_level=settings.log.level,
         source=source.name,
+        admin_token_file=settings.admin.token_file,
+        admin_socket=settings.admin.socket,
     )
 
 

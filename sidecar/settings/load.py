@@ -16,6 +16,7 @@ from sidecar.settings.problem import Problem, SettingsError, nearest, shown
 from sidecar.settings.salvage import salvaged
 from sidecar.settings.source import Source, read_file, read_text
 from sidecar.settings.warn import find_warnings
+from sidecar.wire.secret_names import MASK
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -123,10 +124,13 @@ def _problem(detail: ErrorDetails, path: Path_, source: Source) -> Problem:
     if kind == "missing":
         return source.problem(path, "is missing")
     message = detail["msg"]
+    quoted = shown(given, path)
     if kind == "value_error":
-        return source.problem(path, message.removeprefix("Value error, "))
+        message = message.removeprefix("Value error, ").replace(shown(given), quoted)
+        return source.problem(path, message)
     if kind in _LIST_ERRORS:
-        return source.problem(path, "is not a list", _list_hint(given))
+        hint = "" if quoted == MASK else _list_hint(given)
+        return source.problem(path, "is not a list", hint)
     if kind in _MAPPING_ERRORS:
         hint = _mapping_hint(kind, given, path)
         return source.problem(path, "is not a mapping of keys to values", hint)
@@ -134,10 +138,10 @@ def _problem(detail: ErrorDetails, path: Path_, source: Source) -> Problem:
     if kind in _LITERAL_ERRORS:
         hint = nearest(str(given), _QUOTED.findall(message))
     elif kind == "string_type" and isinstance(given, int | float):
-        hint = f'in quotes it is one: "{given}"'
+        hint = "in quotes it is one" + (f': "{given}"' if quoted != MASK else "")
     message = message[0].lower() + message[1:]
     if not isinstance(given, dict | list | tuple):
-        message = f"{shown(given)}: {message}"
+        message = f"{quoted}: {message}"
     return source.problem(path, message, hint)
 
 

@@ -16,11 +16,13 @@ from sidecar.settings.base import (
     AppCode,
     FieldName,
     FieldValues,
+    FilePath,
     HostName,
     HostPattern,
     Method,
     Name,
     Settings,
+    SocketPath,
     TargetPath,
 )
 from sidecar.settings.filters import FilterSettings
@@ -55,9 +57,15 @@ class InboundSettings(ListenSettings):
 
 
 class AdminSettings(ListenSettings):
-    """The admin API; keep it on loopback."""
+    """The admin API; keep it on loopback.
+
+    What changes something needs the token, or the Unix socket. The token may also
+    come in the variable SIDECAR_ADMIN_TOKEN; a file is read anew when it changes.
+    """
 
     listen: HostPort = Address("127.0.0.1", 15000)
+    token_file: FilePath | None = None
+    socket: SocketPath | None = None
 
 
 class HealthSettings(ListenSettings):

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sidecar.wire.secret_names import MASK, is_secret, without_secrets_of_urls
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+
+_CONTROL = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +27,15 @@ class Problem:
     hint: str = ""
 
     def __str__(self) -> str:
-        """Return it as compilers write it, so that editors can jump there."""
+        """Return it in one line, as compilers write it, so that editors can jump there.
+
+        A key may hold anything: a line break of it would forge another problem.
+        """
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
         path = f" {self.path}:" if self.path else ""
         hint = f" ({self.hint})" if self.hint else ""
-        return f"{place}:{path} {self.message}{hint}"
+        text = f"{place}:{path} {self.message}{hint}"
+        return _CONTROL.sub(lambda c: c[0].encode("unicode_escape").decode(), text)
 
 
 class SettingsError(Exception):
@@ -47,7 +57,39 @@ def nearest(word: str, known: Iterable[str]) -> str:
 _SHOWN = 60
 
 
-def shown(value: object) -> str:
-    """Return a value as a message quotes it: in a line, and short."""
-    text = repr(value)
+_EDITS = frozenset(
+    (
+        "request_headers",
+        "requestHeaderModifier",
+        "request_header_modifier",
+        "response_headers",
+        "responseHeaderModifier",
+        "response_header_modifier",
+    )
+)
+_CONDITIONS = frozenset(("headers", "query", "queryParams", "query_params"))
+_OPEN = frozenset(("name", "type"))
+
+
+def shown(value: object, path: tuple[str | int, ...] = ()) -> str:
+    """Return a value as a message quotes it: in a line, short, and no secret.
+
+    Args:
+        value: What stands there.
+        path: Where, if that may tell that it is a secret.
+    """
+    if _holds_secrets(path) and value not in path:
+        return MASK
+    text = without_secrets_of_urls(repr(value))
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+
+
+def _holds_secrets(path: tuple[str | int, ...]) -> bool:
+    """Tell whether what stands at `path` may be a secret, or have one in it."""
+    words = [part for part in path if isinstance(part, str)]
+    if not words or words[-1] in _OPEN:
+        return False
+    is_condition = "matches" in words and not _CONDITIONS.isdisjoint(words)
+    return (
+        is_condition or not _EDITS.isdisjoint(words) or any(is_secret(w) for w in words)
+    )

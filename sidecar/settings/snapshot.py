@@ -232,3 +232,5 @@ class Snapshot:
     max_series: int
     log_level: str
     source: str  # The file, or "command line".
+    admin_token_file: str | None = None
+    admin_socket: str | None = None

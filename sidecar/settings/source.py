@@ -197,7 +197,7 @@ class _Builder:
         try:
             return self._loader.construct_object(node)
         except _UNREADABLE:
-            self._complain(node, path, f"{shown(node.value)} cannot be read")
+            self._complain(node, path, f"{shown(node.value, path)} cannot be read")
             return None
 
     def _build_mapping(self, node: Any, path: Path_) -> dict[str, Any]:

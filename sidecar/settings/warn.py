@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sidecar.policy.retry import Condition
+from sidecar.settings.admin_checks import find_admin_warnings
 from sidecar.settings.checks import is_any_host
 from sidecar.settings.compile import is_loopback
 from sidecar.settings.reach import find_unreachable
@@ -113,13 +114,8 @@ def _endpoint_warnings(
 def _process_warnings(
     settings: models.FileSettings, source: Source
 ) -> Iterator[Problem]:
-    listen, drain = settings.admin.listen, settings.drain
-    if not is_loopback(listen.host):
-        message = (
-            f"{listen} can be reached from elsewhere, and the admin API has no login"
-        )
-        hint = f"use 127.0.0.1:{listen.port}"
-        yield source.problem(("admin", "listen"), message, hint)
+    drain = settings.drain
+    yield from find_admin_warnings(settings.admin, source)
     if drain.lead and drain.lead + _FLUSH_S >= drain.grace:
         message = (
             f"leaves requests no time to end: lead ({drain.lead:g} s) and"

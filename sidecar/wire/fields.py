@@ -47,7 +47,12 @@ _WRITTEN_HERE: Final = frozenset(  # By this hop, in every request.
     )
 )
 _NOT_SENT_ON: Final = HOP_BY_HOP | _WRITTEN_HERE
-_NOT_SENT_BACK: Final = HOP_BY_HOP | {b"x-316-processed", b"x-316-retry"}
+_NOT_SENT_BACK: Final = HOP_BY_HOP | {
+    b"x-316-code",  # Written anew where it is one.
+    b"x-316-fault-id",
+    b"x-316-processed",
+    b"x-316-retry",
+}
 _CONTROL: Final = b"x-316-"
 _FRAMING: Final = frozenset(
     (b"content-length", b"host")

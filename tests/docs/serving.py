@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -15,11 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+TOKEN = {"SIDECAR_ADMIN_TOKEN": "0123456789-a-token-of-tests"}
 # The least file is what stands for no file, but for where it listens.
 CONFIG = """
 inbound: {{listen: "127.0.0.1:0"}}
 health: {{listen: "127.0.0.1:0"}}
-admin: {{listen: "127.0.0.1:0"}}
+admin: {{listen: "127.0.0.1:0", socket: "{folder}/admin.sock"}}
 upstreams: {{app: {{endpoints: ["127.0.0.1:{nobody}"]}}}}
 routes: [{{name: all, upstream: app}}]
 drain: {{lead: 0s}}
@@ -32,21 +34,24 @@ def serving(folder: Path) -> Iterator[dict[str, str]]:
     with ports.hold_port(0) as held:
         nobody = ports.port_of(held)
         path = folder / "serving.yaml"
-        path.write_text(CONFIG.format(nobody=nobody), encoding="utf-8")
+        path.write_text(CONFIG.format(nobody=nobody, folder=folder), encoding="utf-8")
         with subprocess.Popen(
             [sys.executable, "-m", "sidecar", "run", "-c", str(path)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
+            env=os.environ | TOKEN,
         ) as process:
             assert process.stderr is not None
-            line = process.stderr.readline()
+            line = ""
+            while "serving: " not in line:
+                line = process.stderr.readline()
             found = dict(re.findall(r"(inbound|health|admin) ([0-9.]+:[0-9]+)", line))
             try:
                 yield {
                     f"{ports.HOST}:{port}": found[name]
                     for name, port in ports.OWN.items()
-                }
+                } | {"/run/sidecar/admin.sock": f"{folder}/admin.sock"}
             finally:
                 process.send_signal(signal.SIGTERM)
                 process.wait(20)
@@ -64,5 +69,6 @@ def shell(command: str, cwd: Path, addresses: dict[str, str]) -> str:
         timeout=60,
         check=False,
         cwd=cwd,
+        env=os.environ | TOKEN,
     )
     return done.stdout.replace("\r", "") + done.stderr

@@ -13,6 +13,8 @@ from urllib.parse import urlencode
 import aiohttp
 import pytest
 
+from sidecar.admin.token import VARIABLE
+from tests.support.admin import KNOWING, TOKEN
 from tests.support.proxy import Proxy, Talk, always_ok, proxied
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ NAMES = (
     "sidecar_pool_limit",
     "sidecar_timeouts_total",
     "sidecar_malformed_codes_total",
+    "sidecar_admin_refused_total",
     "sidecar_loop_lag_seconds",
     "sidecar_uptime_seconds",
     "sidecar_build_info",
@@ -116,13 +119,19 @@ async def moody(talk: Talk) -> None:
         await always_ok(talk)
 
 
-async def test_every_name_can_be_queried(tmp_path: Path) -> None:
+async def test_every_name_can_be_queried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, TOKEN)
     async with proxied(moody) as proxy:
         await proxy.get("/", FAULTY)
         await proxy.get()  # Reset, made again, and so a recovery.
         host, port = proxy.app.addresses["admin"]
-        async with aiohttp.ClientSession(f"http://{host}:{port}") as admin:
-            await admin.put("/breakers/all", json={"state": "open", "for_s": 60})
+        async with aiohttp.ClientSession(
+            f"http://{host}:{port}", headers=KNOWING
+        ) as admin:
+            await admin.post("/breakers/all", json={"state": "open", "for_s": 60})
+            await admin.post("/breakers/none", headers={"Authorization": "none"})
         await proxy.get()
         proxy.app.recorder.store.timeouts["request"] += 1
         async with prometheus_of(proxy, tmp_path) as prometheus:
