@@ -10,7 +10,7 @@ always does, and says when it is empty.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     import asyncio
@@ -62,3 +62,13 @@ class WaterMarks:
             self._transport.set_write_buffer_limits(
                 self._high_bytes, self._high_bytes // 4
             )
+
+
+def read_no_further(transport: Any) -> None:
+    """Let TLS stop reading its socket as soon as nobody takes what it has.
+
+    By default it reads on into a buffer of 256 KiB, and if it meets the end of the
+    connection there, what waits in that buffer is dropped (asyncio's and uvloop's
+    SSLProtocol.eof_received): a slow client would miss the end of a response.
+    """
+    transport.set_read_buffer_limits(1)

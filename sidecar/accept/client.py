@@ -135,8 +135,6 @@ class ClientConnection(asyncio.Protocol):
         """An exchange is over: tell whether another one may follow."""
         self._exchange = None
         self._served += 1
-        if self.is_reading_paused:
-            self.resume_reading()
         return may_follow and not self.is_gone
 
     async def _give_way(self) -> None:
@@ -156,7 +154,6 @@ class ClientConnection(asyncio.Protocol):
             if self._is_late:
                 self._buffer = b""  # What it asked for behind that is not done.
                 self.transport.abort()
-            self.resume_reading()
         elif is_break and self._buffer:
             is_over = False
 
@@ -196,6 +193,7 @@ class ClientConnection(asyncio.Protocol):
                     was_empty, began_s = False, clock.now_s()
                 limit_s = limits.keep_alive_s if was_empty else limits.request_headers_s
                 self._is_late = False
+                self.resume_reading()  # Not before what had come was served.
                 self.alarm.set(began_s + limit_s)
                 await self.meeting
                 if self._is_late and not self._buffer:

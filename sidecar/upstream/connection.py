@@ -17,7 +17,7 @@ import select
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sidecar.model import UNTIL_CLOSE
-from sidecar.water_marks import SHORT_BYTES, WaterMarks
+from sidecar.water_marks import SHORT_BYTES, WaterMarks, read_no_further
 from sidecar.wire.framing import BodyReader, FramingError, body_reader
 from sidecar.wire.head import HEAD_END, HeadError, parse_response
 
@@ -241,6 +241,8 @@ class UpstreamConnection(asyncio.Protocol):
         """Be ready to send."""
         self.transport = transport  # type: ignore[assignment]  # A TCP one.
         self._marks = WaterMarks(self.transport, self._buffer_bytes)
+        if transport.get_extra_info("ssl_object") is not None:
+            read_no_further(transport)
         self.is_open = True
 
     def data_received(self, data: bytes) -> None:

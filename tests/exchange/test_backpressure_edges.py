@@ -192,6 +192,31 @@ def test_short_answers_to_a_client_that_reads_none_wait_as_few_writes(
     assert client.received.count(b" 200 ") == 100
 
 
+def test_requests_that_come_at_once_are_not_read_before_their_turn(
+    wire: FakeWire,
+) -> None:
+    """One is answered, so one more may be read: not as much as a socket gives."""
+    client = wire.client()
+    client.send(get() * 20_000, 16 * KIB)
+    for _ in range(100):
+        wire.origin().send(OK)
+    assert len(client.transport.protocol._buffer) <= BUFFER + 16 * KIB
+    assert client.unsent > 20
+    while client.unsent:
+        wire.origin().send(OK)
+    assert client.received.count(b" 200 ") > 10_000
+
+
+def test_a_head_longer_than_the_buffer_is_read(make: MakeWire) -> None:
+    wire = make(top={"limits": {"buffer": "4KiB"}})
+    client = wire.client()
+    client.send(get() * 100 + get("/long", f"X-Long: {'y' * 20_000}"), 5_000)
+    for _ in range(101):
+        wire.origin().send(OK)
+    assert b"/long" in wire.origin().received
+    assert client.received.count(b" 200 ") == 101
+
+
 def test_a_body_that_is_kept_is_kept_in_few_pieces(make: MakeWire) -> None:
     """Each byte of its own would be an object of 34."""
     wire = make()
