@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import contest, pages, startup, stream
+from benchmarks import backpressure, contest, pages, startup, stream
 from benchmarks.plan import MEASUREMENTS, OURS, PROXIES, Plan, make_plan
 from benchmarks.processes import NEEDED_TOOLS, ROOT, StartError
 from benchmarks.report import (
@@ -142,6 +142,7 @@ def _pin_here(plan: Plan) -> None:
 def _others(plan: Plan) -> dict[str, Callable[[], list[Figure]]]:
     return {
         "stream": lambda: stream.run(plan),
+        "backpressure": lambda: backpressure.run(plan),
         "startup": lambda: startup.run(plan),
         "policy": _policy_cost,
         "routes": _route_cost,

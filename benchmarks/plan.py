@@ -16,6 +16,7 @@ MEASUREMENTS = (
     "post",
     "large",
     "stream",
+    "backpressure",
     "startup",
     "policy",
     "routes",

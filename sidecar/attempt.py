@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from sidecar.wire.framing import FramingError
     from sidecar.wire.head import HeadError
 
-_HOLD_BYTES: Final = 64 * 1024
 _CONNECTION_PHASES: Final = frozenset((Phase.DNS, Phase.CONNECT, Phase.TLS))
 _FAILED: Final = frozenset(
     (502, 503, 504)
@@ -168,7 +167,7 @@ class Try:
         self._writer = writer
         self.phase = _TUNNEL if self.status == _SWITCHING else _BODY
         held, self._held = self._held, b""
-        if self.connection is not None and len(held) >= _HOLD_BYTES:
+        if not self.is_ended and self.connection is not None:
             self.connection.resume_reading()
         return held
 
@@ -240,7 +239,7 @@ class Try:
             self.story.moved()
             return
         self._held += data
-        if len(self._held) >= _HOLD_BYTES and self.connection is not None:
+        if self.connection is not None:  # Nothing more until that is decided.
             self.connection.pause_reading()
 
     def on_end(self, trailers: Fields) -> None:

@@ -462,6 +462,8 @@ class Exchange:
         if self.client.is_full:
             self.pause_response()
         self.client.open_tunnel()
+        if self._tunnel is not None and self._tunnel.is_full:
+            self.client.pause_reading()  # With what came before there was a tunnel.
         if self.client.has_ended and self._tunnel is not None:
             self._tunnel.write_eof()  # It said so before there was a tunnel.
         while not (attempt.is_ended and self.client.has_ended):
@@ -731,6 +733,8 @@ class Exchange:
         """Hand a 1xx response on."""
         section = response_section(head, self.runtime.via_line, _NO_EDITS, [])
         self.writer.interim(section)
+        if self.client.is_full:
+            self.pause_response()  # It may be since a try before, and says it once.
 
     def pause_request(self) -> None:
         """The upstream takes no more for now."""

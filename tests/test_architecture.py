@@ -22,8 +22,8 @@ ROOT = Path(sidecar.__file__).parent
 # From the bottom up; the first that a module's name begins with is its height.
 # fmt: off
 HEIGHTS = (
-    ("sidecar.clock", "sidecar.model", "sidecar.rendezvous", "sidecar.faults.spec",
-     "sidecar.transports", "sidecar.descriptors"),
+    ("sidecar.clock", "sidecar.model", "sidecar.rendezvous", "sidecar.water_marks",
+     "sidecar.faults.spec", "sidecar.transports", "sidecar.descriptors"),
     ("sidecar.wire",),
     ("sidecar.faults",),
     ("sidecar.policy",),

@@ -129,7 +129,7 @@ class ClientConnection(asyncio.Protocol):
                         await self._linger()
                     break
                 del exchange, head  # They may be large, and the wait for more long.
-                if self._buffer or self._is_full:
+                if self._buffer or self._is_full or self._served % _IN_A_ROW == 0:
                     await self._give_way()
         except Exception:  # noqa: BLE001 - below it a task would have been
             _log.exception("a client connection failed")
@@ -141,8 +141,6 @@ class ClientConnection(asyncio.Protocol):
         """An exchange is over: tell whether another one may follow."""
         self._exchange = None
         self._served += 1
-        if self.is_reading_paused:
-            self.resume_reading()
         return may_follow and not self.is_gone
 
     async def _give_way(self) -> None:
@@ -152,6 +150,9 @@ class ClientConnection(asyncio.Protocol):
         """
         clock = self._acceptor.runtime.clock
         self._is_late = False
+        is_break = self._served % _IN_A_ROW == 0
+        if is_break:
+            self.writer.marks.look()  # Each short answer was a short write.
         if self._is_full:
             self._await_flush()
             while self._is_full and not self._is_late and not self.is_gone:
@@ -162,8 +163,7 @@ class ClientConnection(asyncio.Protocol):
             if self._is_late:
                 self._buffer = b""  # What it asked for behind that is not done.
                 self._give_up_on()
-            self.resume_reading()
-        elif self._served % _IN_A_ROW == 0:
+        elif is_break and self._buffer:
             is_over = False
 
             def go_on() -> None:
@@ -217,6 +217,7 @@ class ClientConnection(asyncio.Protocol):
                     was_empty, began_s = False, clock.now_s()
                 limit_s = idle_s if was_empty else limits.request_headers_s
                 self._is_late = False
+                self.resume_reading()  # Not before what had come was served.
                 self.alarm.set(began_s + limit_s)
                 await self.meeting
                 if self._is_late and not self._buffer:
@@ -337,7 +338,8 @@ class ClientConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start serving, or refuse when there are too many."""
         self.transport = transport  # type: ignore[assignment]  # A TCP one.
-        self.writer = ResponseWriter(self.transport)
+        buffer_bytes = self._acceptor.runtime.snapshot.limits.buffer_bytes
+        self.writer = ResponseWriter(self.transport, buffer_bytes)
         address = transport.get_extra_info("peername") or ("", 0)
         self.peer = str(address[0])
         self.is_trusted = self._acceptor.is_trusted(self.peer)
@@ -347,8 +349,6 @@ class ClientConnection(asyncio.Protocol):
             b"http",
             is_trusted=self.is_trusted,
         )
-        buffer_bytes = self._acceptor.runtime.snapshot.limits.buffer_bytes
-        self.transport.set_write_buffer_limits(high=buffer_bytes)
         refusal = self._acceptor.admit(self)
         if refusal is not None:
             if self._acceptor.may_linger(self):
@@ -439,6 +439,7 @@ class ClientConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """It reads again."""
         self._is_full = False
+        self.writer.marks.relax()
         if self._exchange is not None:
             self._exchange.resume_response()
         else:

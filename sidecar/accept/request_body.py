@@ -8,7 +8,7 @@ more than `keep_bytes`, they are kept no longer, and the body cannot be replayed
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from sidecar.faults.catalogue import FaultCode, ProxyFault
 from sidecar.model import CHUNKED, Limit
@@ -21,6 +21,9 @@ from sidecar.wire.framing import (
 
 if TYPE_CHECKING:
     from sidecar.upstream.connection import UpstreamConnection
+
+
+_MOST_PIECES: Final = 64  # That are kept: each is an object of its own.
 
 
 class BodySource(Protocol):
@@ -130,6 +133,8 @@ class RequestBody:
             raise _too_large(self._max_bytes)
         if self.is_replayable:
             self._kept.append(content)
+            if len(self._kept) > _MOST_PIECES:
+                self._kept = [b"".join(self._kept)]
         if self._connection is not None:
             self._send(self._connection, content)
             if self.count_bytes > self._keep_bytes:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from sidecar.water_marks import SHORT_BYTES, WaterMarks
 from sidecar.wire.framing import encode_chunk, encode_last_chunk
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class ResponseWriter:
         has_begun: Its head went out; it cannot be taken back.
         is_chunked: It needs an `end`.
         keep_alive: Whether another response may follow it.
+        marks: When its transport is full.
     """
 
     __slots__ = (
@@ -44,10 +46,12 @@ class ResponseWriter:
         "has_begun",
         "is_chunked",
         "keep_alive",
+        "marks",
     )
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    def __init__(self, transport: asyncio.Transport, buffer_bytes: int) -> None:
         self._transport = transport
+        self.marks = WaterMarks(transport, buffer_bytes)
         self.begin(1, keep_alive=True)
 
     def begin(self, minor: int, *, keep_alive: bool) -> None:
@@ -61,6 +65,7 @@ class ResponseWriter:
     def interim(self, section: bytes) -> None:
         """Write a 1xx response; HTTP/1.0 does not know them (RFC 9110, 15.2)."""
         if self._minor and not self.has_begun:
+            self.marks.count_short()
             self._transport.write(section + b"\r\n")
 
     def start(
@@ -121,6 +126,8 @@ class ResponseWriter:
         if self._is_head_only:
             return
         self.count_bytes += len(data)
+        if len(data) < SHORT_BYTES:
+            self.marks.count_short()
         self._transport.write(encode_chunk(data) if self.is_chunked else data)
 
     def end(self, trailers: Fields) -> None:

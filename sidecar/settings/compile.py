@@ -55,7 +55,7 @@ def compile_settings(
             for index, route in enumerate(settings.routes)
         ),
         upstreams={
-            name: _upstream(name, upstream)
+            name: _upstream(name, upstream, settings.limits.buffer)
             for name, upstream in settings.upstreams.items()
         },
         trusted_peers=tuple(ipaddress.ip_network(n) for n in settings.trusted_peers),
@@ -157,7 +157,9 @@ def _limits(settings: models.FileSettings) -> compiled.Limits:
     )
 
 
-def _upstream(name: str, upstream: models.UpstreamSettings) -> compiled.Upstream:
+def _upstream(
+    name: str, upstream: models.UpstreamSettings, buffer_bytes: int
+) -> compiled.Upstream:
     pool, budget = upstream.pool, upstream.retry_budget
     is_local = all(is_loopback(address.host) for address in upstream.endpoints)
     idle_s = _LOCAL_IDLE_S if is_local else _PEER_IDLE_S
@@ -179,6 +181,7 @@ def _upstream(name: str, upstream: models.UpstreamSettings) -> compiled.Upstream
         tls=compiled.UpstreamTls(**upstream.tls.model_dump()) if upstream.tls else None,
         is_peer=upstream.is_peer or is_local,
         response_header_max_bytes=upstream.response_headers,
+        buffer_bytes=buffer_bytes,
     )
 
 

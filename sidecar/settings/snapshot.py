@@ -154,6 +154,7 @@ class Upstream:
     tls: UpstreamTls | None
     is_peer: bool  # Another sidecar whose x-316-processed is believed.
     response_header_max_bytes: int
+    buffer_bytes: int  # Of one direction of one connection, as for clients.
 
 
 @dataclass(frozen=True, slots=True)

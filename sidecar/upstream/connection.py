@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from sidecar.model import UNTIL_CLOSE
 from sidecar.transports import unsent_bytes
+from sidecar.water_marks import SHORT_BYTES, WaterMarks, read_no_further
 from sidecar.wire.fields import named_by_connection
 from sidecar.wire.framing import BodyReader, FramingError, body_reader
 from sidecar.wire.head import HEAD_END, HeadError, parse_response
@@ -32,8 +33,6 @@ _FIRST_FINAL: Final = 200
 _MAX_INTERIM: Final = 100  # 1xx before a response; all with less than one head's bytes.
 _NO_TRAILERS: Fields = []
 _LAST_WORDS_BYTES: Final = 64 * 1024
-_HIGH_WATER_BYTES: Final = 64 * 1024  # Of what a socket does not take: then we pause,
-_LOW_WATER_BYTES: Final = 16 * 1024  # and below this, go on.
 
 
 class ResponseSink(Protocol):
@@ -81,6 +80,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     __slots__ = (
         "_buffer",
+        "_buffer_bytes",
         "_head",
         "_head_bytes",
         "_interim",
@@ -89,6 +89,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_is_reading_paused",
         "_is_tunnel",
         "_is_whole",
+        "_marks",
         "_max_head_bytes",
         "_method",
         "_on_closed",
@@ -105,9 +106,14 @@ class UpstreamConnection(asyncio.Protocol):
     )
 
     def __init__(
-        self, max_head_bytes: int, on_closed: Callable[[UpstreamConnection], None]
+        self,
+        max_head_bytes: int,
+        buffer_bytes: int,
+        on_closed: Callable[[UpstreamConnection], None],
     ) -> None:
         self._max_head_bytes = max_head_bytes
+        self._buffer_bytes = buffer_bytes
+        self._marks: WaterMarks
         self._on_closed = on_closed
         self._sink: ResponseSink | None = None
         self._buffer = b""
@@ -146,12 +152,16 @@ class UpstreamConnection(asyncio.Protocol):
         self.served += 1
         self._head_bytes = len(head)
         self._sent_bytes = 0
-        self.write(head)
+        if not self.is_closing:
+            self._sent_bytes = len(head)
+            self.transport.write(head)
 
     def write(self, data: bytes) -> None:
         """Send what follows the head; nothing goes out when the peer is gone."""
         if not self.is_closing:  # Else the loop is about to tell what it is lost to.
             self._sent_bytes += len(data)
+            if len(data) < SHORT_BYTES:
+                self._marks.count_short()
             self.transport.write(data)
 
     def write_eof(self) -> None:
@@ -163,6 +173,11 @@ class UpstreamConnection(asyncio.Protocol):
     def is_closing(self) -> bool:
         """Tell whether it is closed, or about to be: nothing can be sent."""
         return not self.is_open or self.transport.is_closing()
+
+    @property
+    def is_full(self) -> bool:
+        """Tell whether its peer does not read what is there for it."""
+        return self._is_full
 
     def has_input(self) -> bool:
         """Tell whether an idle connection has something to read: its end, mostly.
@@ -185,7 +200,7 @@ class UpstreamConnection(asyncio.Protocol):
         """Tell whether the peer can have got the whole head of the request."""
         unsent_bytes = self.transport.get_write_buffer_size()
         if self._is_full:  # A transport that is lost has forgotten what it held.
-            unsent_bytes = max(unsent_bytes, _LOW_WATER_BYTES)
+            unsent_bytes = max(unsent_bytes, self._marks.low_bytes)
         return unsent_bytes <= self._sent_bytes - self._head_bytes
 
     @property
@@ -207,6 +222,7 @@ class UpstreamConnection(asyncio.Protocol):
             and head.body_bytes != UNTIL_CLOSE
             and self.is_open
             and not self._buffer  # More than was declared.
+            and not self._is_full  # The next request would wait behind what it holds.
             and not self.transport.is_closing()
         )
 
@@ -236,13 +252,17 @@ class UpstreamConnection(asyncio.Protocol):
             self._is_reading_paused = False
             if self.is_open and not self.transport.is_closing():
                 self.transport.resume_reading()
+            if self._buffer and self._head is None and self._sink is not None:
+                self._take_head(self._sink, self._buffer)
 
     # What the event loop calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Be ready to send."""
         self.transport = transport  # type: ignore[assignment]  # A TCP one.
-        self.transport.set_write_buffer_limits(_HIGH_WATER_BYTES, _LOW_WATER_BYTES)
+        self._marks = WaterMarks(self.transport, self._buffer_bytes)
+        if transport.get_extra_info("ssl_object") is not None:
+            read_no_further(transport)
         self.is_open = True
 
     def data_received(self, data: bytes) -> None:
@@ -274,9 +294,9 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Tell whoever is concerned."""
-        if error is not None and self._sink is not None and self._head is None:
-            self._take_last_words(self._sink)
         self.is_open = False
+        if self._sink is not None and self._head is None:
+            self._take_last_words(self._sink, error)
         self.error = error
         sink, self._sink = self._sink, None
         self._on_closed(self)
@@ -292,24 +312,31 @@ class UpstreamConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Hand on that it is not."""
         self._is_full = False
+        self._marks.relax()
         if self._sink is not None:
             self._sink.resume_writing()
 
-    def _take_last_words(self, sink: ResponseSink) -> None:
+    def _take_last_words(self, sink: ResponseSink, error: Exception | None) -> None:
+        """Take what is here although the connection is gone: held, or not yet read."""
+        is_holding = self._is_reading_paused
+        self._is_reading_paused = False
+        data = b"" if error is None else self._unread()
+        if data or (is_holding and self._buffer):
+            self._take_head(sink, self._buffer + data)
+
+    def _unread(self) -> bytes:
         """Read what is here although the connection broke.
 
         Who refuses a long body answers, closes, and its system resets what still
         comes. The loop tells of the failed write first; the answer lies unread.
         """
-        if self._is_tunnel or self.transport.get_extra_info("ssl_object") is not None:
-            return
+        if self.transport.get_extra_info("ssl_object") is not None:
+            return b""
         sock = self.transport.get_extra_info("socket")
         try:
-            data = os.read(sock.fileno(), _LAST_WORDS_BYTES) if sock else b""
+            return os.read(sock.fileno(), _LAST_WORDS_BYTES) if sock else b""
         except OSError:
-            return
-        if data:
-            self._take_head(sink, self._buffer + data)
+            return b""
 
     # Heads and bodies.
 
@@ -345,6 +372,9 @@ class UpstreamConnection(asyncio.Protocol):
                 return
             sink.on_interim(head)
             if not data or self._sink is not sink:
+                return
+            if self._is_reading_paused:  # Those behind it wait here, as they came.
+                self._buffer = data
                 return
         self._head = head
         if head.body_bytes == len(data):  # Nearly always: it came in one piece.

@@ -60,7 +60,15 @@ class Opening:
 class Connector:
     """Opens the connections of one upstream."""
 
-    __slots__ = ("_clock", "_known", "_max_head_bytes", "_on_closed", "_tls", "_verify")
+    __slots__ = (
+        "_buffer_bytes",
+        "_clock",
+        "_known",
+        "_max_head_bytes",
+        "_on_closed",
+        "_tls",
+        "_verify",
+    )
 
     def __init__(
         self,
@@ -70,6 +78,7 @@ class Connector:
     ) -> None:
         self._clock = clock
         self._max_head_bytes = upstream.response_header_max_bytes
+        self._buffer_bytes = upstream.buffer_bytes
         self._on_closed = on_closed
         self._tls = upstream.tls
         self._verify = tls_context(upstream.tls) if upstream.tls else None
@@ -117,7 +126,9 @@ class Connector:
         loop = asyncio.get_running_loop()
         port = endpoint.address.port
         connection = UpstreamConnection(
-            self._max_head_bytes, lambda closed: self._on_closed(endpoint, closed)
+            self._max_head_bytes,
+            self._buffer_bytes,
+            lambda closed: self._on_closed(endpoint, closed),
         )
         steps.phase = Phase.CONNECT
         if self._tls is None:

@@ -70,6 +70,7 @@ class FakeTransport(asyncio.Transport):
         self.written = b""
         self.unread = 0  # Bytes that the other side did not take.
         self.is_taking = True
+        self.is_full = False  # And has said so.
         self.is_lost = False
         self.has_eof = False
         self.was_aborted = False
@@ -82,10 +83,8 @@ class FakeTransport(asyncio.Transport):
             return
         self.written += data
         if not self.is_taking:
-            was_full = self.unread > self.high_water
             self.unread += len(data)
-            if not was_full and self.unread > self.high_water:
-                self.protocol.pause_writing()
+            self._tell_if_full()
 
     def can_write_eof(self) -> bool:
         return True
@@ -123,7 +122,13 @@ class FakeTransport(asyncio.Transport):
         self, high: int | None = None, low: int | None = None
     ) -> None:
         del low
-        self.high_water = high or 0
+        self.high_water = 64 * 1024 if high is None else high
+        self._tell_if_full()
+
+    def _tell_if_full(self) -> None:
+        if not self.is_full and self.unread > self.high_water:
+            self.is_full = True
+            self.protocol.pause_writing()
 
     def pause_reading(self) -> None:
         assert not self._is_closing, "paused when it was closed"
@@ -237,10 +242,10 @@ class End:
     def take_all(self) -> None:
         """Read everything that has piled up, and go on reading."""
         transport = self.transport
-        was_full = transport.unread > transport.high_water
         transport.is_taking = True
         transport.unread = 0
-        if was_full:
+        if transport.is_full:
+            transport.is_full = False
             transport.protocol.resume_writing()
         if transport.is_closing():
             transport.lose(None)

@@ -215,7 +215,9 @@ class FakeWire:
     ) -> UpstreamConnection:
         """Make the connection that a connector was asked for."""
         connection = UpstreamConnection(
-            64 * 1024, lambda closed: forget(endpoint, closed)
+            64 * 1024,
+            self.runtime.snapshot.limits.buffer_bytes,
+            lambda closed: forget(endpoint, closed),
         )
         transport = FakeTransport(self, connection, endpoint.address.host)
         connection.connection_made(transport)
