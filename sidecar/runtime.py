@@ -111,6 +111,7 @@ class Runtime:
         self.rng = rng
         self.recorder = recorder
         self.is_draining = False
+        self.admission = recorder.admission
         self.via = b"sidecar-%08x" % rng.getrandbits(32)  # Names this process.
         # Another name for clients: who knew ours could make requests look like loops.
         self.via_line = b"Via: 1.1 sidecar\r\n"
@@ -126,6 +127,11 @@ class Runtime:
             mine = [s for s in self.routes if s.route.listener == listener]
             self.states[listener] = mine
             self.tables[listener] = RouteTable([state.route for state in mine])
+
+    @property
+    def in_flight(self) -> int:
+        """Return how many requests are at work, of all upstreams."""
+        return sum(upstream.requests.count for upstream in self.upstreams.values())
 
     def new_fault_id(self) -> str:
         """Return an id that sorts by time and is unlikely to come twice."""

@@ -1,10 +1,14 @@
 """Own resources that run short: told once when they do, again after they eased.
 
-below ----- over 80 % -----> told ----- under 70 % -----> below
+below ----- over the limit -----> told ----- a tenth below it -----> below
+
+The limits of memory and of descriptors are those at which `policy.overload` begins
+to refuse work; that of a pool is 80 % of its connections.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sidecar.faults.catalogue import FaultCode
@@ -14,28 +18,59 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sidecar.faults.spec import FaultSpec
+    from sidecar.policy.overload import OverloadLimits
     from sidecar.record.sources import RuntimeState
 
-_HIGH_RATIO = 0.8
-_EASED_RATIO = 0.7
+_POOL_RATIO = 0.8
+_EASED_BELOW = 0.1  # As a part of the whole, below the limit.
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What this process uses; a limit of None is none."""
+
+    rss_bytes: int
+    memory_limit_bytes: int | None
+    descriptors: int
+    descriptor_limit: int | None
+
+    @property
+    def memory_ratio(self) -> float:
+        """Return which part of the memory is used; 0 without a limit."""
+        limit = self.memory_limit_bytes
+        return self.rss_bytes / limit if limit else 0.0
+
+    @property
+    def descriptor_ratio(self) -> float:
+        """Return which part of the descriptors is used; 0 without a limit."""
+        limit = self.descriptor_limit
+        return self.descriptors / limit if limit else 0.0
 
 
 class Pressure:
-    """Remembers what has been told; looked at about once a second."""
+    """Remembers what has been told; looked at about once a second.
 
-    def __init__(self) -> None:
+    Attributes:
+        limits: Of memory and descriptors.
+    """
+
+    def __init__(self, limits: OverloadLimits) -> None:
+        self.limits = limits
         self._told: set[str] = set()
 
-    def rises(self, what: str, used: float, limit: float | None) -> bool:
-        """Tell whether `what` has just come over 80 % of its limit."""
-        if not limit:
-            return False
-        ratio = used / limit
+    def rises(self, what: str, ratio: float, limit_ratio: float) -> bool:
+        """Tell whether `what` has just come over its limit.
+
+        Args:
+            what: Which resource.
+            ratio: Which part of it is used.
+            limit_ratio: Which part may be.
+        """
         if what in self._told:
-            if ratio < _EASED_RATIO:
+            if ratio < limit_ratio - _EASED_BELOW:
                 self._told.discard(what)
             return False
-        if ratio <= _HIGH_RATIO:
+        if ratio <= limit_ratio:
             return False
         self._told.add(what)
         return True
@@ -45,16 +80,26 @@ class Pressure:
         return what in self._told
 
     def look(
-        self, runtime: RuntimeState | None, rss_bytes: int, limit_bytes: int | None
+        self, runtime: RuntimeState | None, usage: Usage
     ) -> Iterator[tuple[FaultSpec, str, str]]:
         """Yield code, upstream and detail of what runs short since the last look."""
-        if self.rises("memory", rss_bytes, limit_bytes):
-            detail = f"{rss_bytes} bytes resident, the limit is {limit_bytes}"
+        if self.rises("memory", usage.memory_ratio, self.limits.memory_ratio):
+            detail = (
+                f"{usage.rss_bytes} bytes resident, "
+                f"the limit is {usage.memory_limit_bytes}"
+            )
             yield FaultCode.MEM_PRESSURE.spec, "", detail
+        most_ratio = self.limits.descriptor_ratio
+        if self.rises("descriptors", usage.descriptor_ratio, most_ratio):
+            detail = (
+                f"{usage.descriptors} descriptors are open, "
+                f"the limit is {usage.descriptor_limit}"
+            )
+            yield FaultCode.OVERLOAD.spec, "", detail
         upstreams = {} if runtime is None else runtime.upstreams
         for name, upstream in upstreams.items():
             most = upstream.settings.max_connections
             _, busy = connections_of(upstream)
-            if self.rises(f"pool {name}", busy, most):
+            if self.rises(f"pool {name}", busy / most, _POOL_RATIO):
                 detail = f"{busy} of {most} connections are busy"
                 yield FaultCode.POOL_PRESSURE.spec, name, detail

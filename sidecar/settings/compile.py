@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from sidecar.policy.backoff import Backoff
 from sidecar.policy.breaker import BreakerLimits
 from sidecar.policy.budget import BudgetLimits
+from sidecar.policy.overload import OverloadLimits
 from sidecar.policy.retry import IDEMPOTENT, PRESETS, RetryRules
 from sidecar.settings import models
 from sidecar.settings import snapshot as compiled
@@ -48,6 +49,7 @@ def compile_settings(
         admin=(settings.admin.listen.host, settings.admin.listen.port),
         health=(settings.health.listen.host, settings.health.listen.port),
         limits=_limits(settings.limits),
+        overload=_overload(settings.overload),
         routes=tuple(
             _route(settings, route, source.places.get(("routes", index), (0, 0))[0])
             for index, route in enumerate(settings.routes)
@@ -148,6 +150,18 @@ def _limits(limits: models.LimitSettings) -> compiled.Limits:
     )
 
 
+def _overload(overload: models.OverloadSettings) -> OverloadLimits:
+    return OverloadLimits(
+        is_enabled=overload.enabled,
+        lag_s=overload.lag,
+        lag_for_s=overload.lag_for,
+        memory_ratio=overload.memory,
+        descriptor_ratio=overload.descriptors,
+        in_flight=overload.in_flight,
+        hold_s=overload.hold,
+    )
+
+
 def _upstream(name: str, upstream: models.UpstreamSettings) -> compiled.Upstream:
     pool, budget = upstream.pool, upstream.retry_budget
     is_local = all(is_loopback(address.host) for address in upstream.endpoints)
@@ -192,6 +206,7 @@ def _route(
         request_edits=_edits(folded.request_headers),
         response_edits=_edits(folded.response_headers),
         body_max_bytes=route.body_max,
+        is_shed=route.shed,
         line=line,
     )
 
