@@ -61,7 +61,6 @@ class ClientConnection(asyncio.Protocol):
         "_is_full",
         "_is_late",
         "_is_leaving",
-        "_is_parked",
         "_served",
         "alarm",
         "has_ended",
@@ -90,7 +89,6 @@ class ClientConnection(asyncio.Protocol):
         self._is_leaving = False  # It ends with the request under way.
         self._is_full = False  # It does not read what is there for it.
         self.is_reading_paused = False
-        self._is_parked = False  # Its refusal is held back.
         self._served = 0
         self._is_discarding = False
         self.is_gone = False
@@ -140,20 +138,8 @@ class ClientConnection(asyncio.Protocol):
             self._close()
 
     async def _shed(self, shedder: Shedder, head: RequestHead, why: str) -> bool:
-        """Refuse a request, in due time; return whether another may follow."""
-        since_s = shedder.park(self)
-        while self._is_parked and not (
-            self.is_gone or self.has_ended or self._is_leaving
-        ):
-            await self.meeting
-        if self._is_parked:
-            self._is_parked = False
-            if not self._is_leaving:
-                shedder.left(since_s)
-        self.resume_reading()
-        if self.is_gone:
-            return False
-        keep_alive = head.keep_alive and not self._is_leaving
+        """Refuse a request; return whether another may follow."""
+        keep_alive = head.keep_alive and not self._is_leaving and shedder.keeps(why)
         if head.body_bytes > 0 and len(self._buffer) >= head.body_bytes:
             self._buffer = self._buffer[head.body_bytes :]
         elif head.body_bytes != NO_BODY:
@@ -161,22 +147,12 @@ class ClientConnection(asyncio.Protocol):
         self.transport.write(shedder.answer(self, head, why, keep_alive=keep_alive))
         self._served += 1
         if not keep_alive:
-            if head.body_bytes != NO_BODY:
+            if head.body_bytes != NO_BODY or self._buffer:
                 await self._linger()
             return False
         if self._buffer or self._is_full:
             await self._give_way()
         return not self.is_gone
-
-    def park(self) -> None:
-        """Wait with the refusal until `release`."""
-        self._is_parked = True
-
-    def release(self) -> None:
-        """The time of the refusal has come."""
-        if self._is_parked:
-            self._is_parked = False
-            self.meeting.deliver()
 
     def _goes_on(self, may_follow: bool) -> bool:  # noqa: FBT001 - one answer
         """An exchange is over: tell whether another one may follow."""
@@ -379,7 +355,7 @@ class ClientConnection(asyncio.Protocol):
             return
         else:
             self._buffer += data
-            if self._is_full or self._is_parked:  # It is to read first.
+            if self._is_full:  # It is to read first.
                 limits = self._acceptor.runtime.snapshot.limits
                 if len(self._buffer) > limits.buffer_bytes:
                     self.pause_reading()

@@ -59,7 +59,7 @@ class Acceptor:
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise ListenError(self.name, f"{host}:{port}", reason) from None
-        self.shedder.watch_backlog(self._server.sockets[0].fileno(), _BACKLOG)
+        self.shedder.watch(self._server.sockets[0].fileno(), _BACKLOG)
         address = self._server.sockets[0].getsockname()
         return str(address[0]), int(address[1])
 
@@ -74,6 +74,7 @@ class Acceptor:
             detail = f"{mine} connections of this client are open"
         else:
             self.connections.add(client)
+            self.shedder.accepted += 1
             self._per_peer[client.peer] = mine + 1
             return None
         return ProxyFault(FaultCode.OVERLOAD, detail, retry_after_s=1.0)

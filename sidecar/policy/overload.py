@@ -1,6 +1,7 @@
 """Overload of this very process: what is refused, so that the rest is in time.
 
     lag           how late the event loop is       requests in flight are limited
+    queue         how long connections wait        connections are refused
     memory        resident / limit of the cgroup   a share of requests passes
     descriptors   open / limit of the process      a share of requests passes
     in_flight     requests at once, in all         what is over the limit is refused
@@ -14,11 +15,6 @@ Jain, "Analysis of the Increase and Decrease Algorithms for Congestion
 Avoidance", 1989). The share is a scaled trigger: from all at the limit to one in
 fifty at a tenth of the whole above it. So none of them is on or off, and none
 ever refuses everything: what is let through shows when the cause is gone.
-
-A refusal costs the processor too, about a fifth of a request, so clients that ask
-again at once would use up what is left. When more than half as many are refused
-as are served, each refusal is held back for a while (`hold_s`): who waits for an
-answer does not ask again.
 """
 
 from __future__ import annotations
@@ -33,7 +29,7 @@ LAG: Final = "lag"
 MEMORY: Final = "memory"
 DESCRIPTORS: Final = "descriptors"
 IN_FLIGHT: Final = "in_flight"
-RESOURCES: Final = (LAG, MEMORY, DESCRIPTORS, IN_FLIGHT)
+QUEUE: Final = "queue"
 
 _NEAR_RATIO: Final = 0.9  # Of a limit: from there on, no retries.
 _SPAN_RATIO: Final = 0.1  # Above a limit: there, all but a few are refused.
@@ -42,9 +38,6 @@ _LEAST_IN_FLIGHT: Final = 8  # Likewise; so few are not why a loop is late.
 _NO_LIMIT: Final = 1 << 60
 _FASTEST_FALL: Final = 0.5  # In one step: a single stall says little.
 _EASED_RATIO: Final = 0.5  # Of the limit: the loop is in time.
-_REFUSED_MOST: Final = 0.5  # Refusals for each request served, before they are held.
-_REFUSED_LEAST: Final = 0.25  # And below which they are held for less long.
-_HOLD_STEP_S: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,25 +50,60 @@ class OverloadLimits:
     memory_ratio: float = 0.8  # Of the cgroup's limit.
     descriptor_ratio: float = 0.8  # Of RLIMIT_NOFILE.
     in_flight: int | None = None
-    hold_s: float = 0.5  # The longest that a refusal is held back.
+
+
+class Sustained:
+    """Tells whether something is late for a while, and until it is in time again.
+
+    Attributes:
+        is_near: It has been over 90 % of the limit for a while.
+        is_on: It has been over the limit for a while; it ends when it has been
+            below half of it for as long.
+    """
+
+    __slots__ = ("_eased_since_s", "_for_s", "_high_since_s", "_limit_s",
+                 "_near_since_s", "is_near", "is_on")  # fmt: skip
+
+    def __init__(self, limits: OverloadLimits) -> None:
+        self._limit_s = limits.lag_s
+        self._for_s = limits.lag_for_s
+        self._near_since_s = self._high_since_s = self._eased_since_s = _NEVER_S
+        self.is_near = self.is_on = False
+
+    def observe(self, now_s: float, late_s: float, *, is_needed: bool = False) -> None:
+        """Take in how late it is now.
+
+        Args:
+            now_s: Now.
+            late_s: How late.
+            is_needed: What is done against it is still done: it is not over yet.
+        """
+        limit_s, for_s = self._limit_s, self._for_s
+        is_near, is_high = late_s > _NEAR_RATIO * limit_s, late_s > limit_s
+        is_eased = late_s < _EASED_RATIO * limit_s and not is_needed
+        self._near_since_s = min(self._near_since_s, now_s) if is_near else _NEVER_S
+        self._high_since_s = min(self._high_since_s, now_s) if is_high else _NEVER_S
+        self._eased_since_s = min(self._eased_since_s, now_s) if is_eased else _NEVER_S
+        if now_s - self._high_since_s >= for_s:
+            self.is_on = True
+        elif now_s - self._eased_since_s >= for_s:
+            self.is_on = False
+        self.is_near = self.is_on or now_s - self._near_since_s >= for_s
 
 
 class LagLimit:
     """How many requests may be in flight for the loop to be in time.
 
     Attributes:
+        late: Whether the loop is late.
         most: So many; without a limit more than there can be.
-        is_near: The loop has been late by 90 % of the limit for a while.
-        is_on: It has been later than the limit; `most` is in force.
     """
 
-    __slots__ = ("_high_since_s", "_limits", "_near_since_s", "_ok_since_s", "is_near",
-                 "is_on", "most")  # fmt: skip
+    __slots__ = ("_limit_s", "late", "most")
 
     def __init__(self, limits: OverloadLimits) -> None:
-        self._limits = limits
-        self._near_since_s = self._high_since_s = self._ok_since_s = _NEVER_S
-        self.is_near = self.is_on = False
+        self._limit_s = limits.lag_s
+        self.late = Sustained(limits)
         self.most = _NO_LIMIT
 
     def observe(
@@ -86,33 +114,18 @@ class LagLimit:
         Args:
             now_s: Now.
             lag_s: How late.
-            in_flight: Requests at work.
-            has_refused: Some were refused because of lag since the last look.
+            in_flight: Requests at work, at most since the last look.
+            has_refused: Some were refused because of lag since then.
         """
-        limit_s, for_s = self._limits.lag_s, self._limits.lag_for_s
-        is_near, is_high = lag_s > _NEAR_RATIO * limit_s, lag_s > limit_s
-        self._near_since_s = min(self._near_since_s, now_s) if is_near else _NEVER_S
-        self._high_since_s = min(self._high_since_s, now_s) if is_high else _NEVER_S
-        if self.is_on:
-            self._adapt(limit_s, lag_s, in_flight)
-            is_ok = lag_s < _EASED_RATIO * limit_s and not has_refused
-            self._ok_since_s = min(self._ok_since_s, now_s) if is_ok else _NEVER_S
-            if now_s - self._ok_since_s >= for_s:
-                self.is_on = False
-                self.most = _NO_LIMIT
-        elif now_s - self._high_since_s >= for_s:
-            self.is_on = True
-            self._ok_since_s = _NEVER_S
-            self.most = max(_LEAST_IN_FLIGHT, in_flight)
-            self._adapt(limit_s, lag_s, in_flight)
-        self.is_near = self.is_on or now_s - self._near_since_s >= for_s
-
-    def _adapt(self, limit_s: float, lag_s: float, in_flight: int) -> None:
-        if lag_s > limit_s:
+        limit_s = self._limit_s
+        self.late.observe(now_s, lag_s, is_needed=has_refused)
+        if not self.late.is_on:
+            self.most = _NO_LIMIT
+        elif lag_s > limit_s:
             ratio = max(_FASTEST_FALL, limit_s / lag_s)
             now = min(self.most, max(in_flight, _LEAST_IN_FLIGHT))
             self.most = max(_LEAST_IN_FLIGHT, int(now * ratio))
-        elif lag_s < _EASED_RATIO * limit_s and in_flight >= self.most // 2:
+        elif lag_s < _EASED_RATIO * limit_s and in_flight >= self.most:
             self.most += max(1, self.most // 10)  # Only where it holds anything back.
 
 
@@ -154,47 +167,46 @@ class Admission:
 
     Attributes:
         is_on: Some requests may have to be refused.
-        is_lag_high: The loop is too late: that is why, or one of the reasons.
-        hold_s: How long to wait with the answer to a request that is refused.
-        counts: Requests refused, by resource and kind ("retry" or "first").
-        on_lag: Called when `is_lag_high` has changed.
+        is_late: The loop is too late, or connections wait for too long.
+        counts: Requests refused, by resource and kind: "retry" or "first"; also
+            connections, by "queue" and "connection".
+        on_late: Called when `is_late` has changed.
     """
 
     __slots__ = (
         "_descriptors",
+        "_has_refused",
         "_is_crowded",
         "_lag",
         "_limits",
         "_memory",
-        "_refused",
-        "_refused_for_lag",
-        "_taken",
+        "_peak",
+        "_queue",
         "counts",
-        "hold_s",
-        "is_lag_high",
+        "is_late",
         "is_on",
-        "on_lag",
+        "on_late",
     )
 
     def __init__(self, limits: OverloadLimits) -> None:
         self.counts: dict[tuple[str, str], int] = {}
-        self.on_lag: list[Callable[[], None]] = []
-        self.is_lag_high = False
+        self.on_late: list[Callable[[], None]] = []
+        self.is_late = False
         self.use(limits)
 
     def __repr__(self) -> str:
         """Return its state in a line."""
-        return f"<Admission {self.levels()} most={self._lag.most} hold={self.hold_s}>"
+        return f"<Admission {self.levels()} most={self._lag.most}>"
 
     def use(self, limits: OverloadLimits) -> None:
         """Go by these limits from now on, as if nothing had been seen yet."""
         self._limits = limits
         self._lag = LagLimit(limits)
+        self._queue = Sustained(limits)
         self._memory = ScaledTrigger(limits.memory_ratio)
         self._descriptors = ScaledTrigger(limits.descriptor_ratio)
-        self._is_crowded = False
-        self._taken = self._refused = self._refused_for_lag = 0
-        self.hold_s = 0.0
+        self._is_crowded = self._has_refused = False
+        self._peak = 0
         self._update()
 
     @property
@@ -204,9 +216,10 @@ class Admission:
 
     def levels(self) -> dict[str, int]:
         """Return, by resource: 0 enough, 1 retries are refused, 2 others, too."""
-        lag, memory, descriptors = self._lag, self._memory, self._descriptors
+        memory, descriptors = self._memory, self._descriptors
         return {
-            LAG: int(lag.is_near) + int(lag.is_on),
+            LAG: int(self._lag.late.is_near) + int(self._lag.late.is_on),
+            QUEUE: int(self._queue.is_near) + int(self._queue.is_on),
             MEMORY: int(memory.is_near) + int(memory.share < 1.0),
             DESCRIPTORS: int(descriptors.is_near) + int(descriptors.share < 1.0),
             IN_FLIGHT: int(self._is_crowded),
@@ -219,15 +232,16 @@ class Admission:
             in_flight: Requests at work now.
             is_retry: It says that it is one; these go first.
         """
-        resource, kind = self._decide(in_flight, is_retry=is_retry)
-        if not resource:
-            self._taken += 1
-            return ""
-        self._refused += 1
-        self._refused_for_lag += int(resource == LAG)
-        key = (resource, kind)
-        self.counts[key] = self.counts.get(key, 0) + 1
+        self._peak = max(self._peak, in_flight)
+        resource = self._decide(in_flight, is_retry=is_retry)
+        if resource:
+            self._has_refused = self._has_refused or resource == LAG
+            self.count(resource, "retry" if is_retry else "first")
         return resource
+
+    def count(self, resource: str, kind: str, count: int = 1) -> None:
+        """Count what was refused for the sake of a resource."""
+        self.counts[resource, kind] = self.counts.get((resource, kind), 0) + count
 
     def observe_lag(self, now_s: float, lag_s: float, in_flight: int) -> None:
         """Take in how late the loop is; about ten times a second."""
@@ -235,10 +249,16 @@ class Admission:
             return
         most = self._limits.in_flight
         self._is_crowded = most is not None and in_flight >= most * _NEAR_RATIO
-        has_refused = self._refused_for_lag > 0
-        self._lag.observe(now_s, lag_s, in_flight, has_refused=has_refused)
-        self._balance()
+        peak, self._peak = max(self._peak, in_flight), 0
+        has_refused, self._has_refused = self._has_refused, False
+        self._lag.observe(now_s, lag_s, peak, has_refused=has_refused)
         self._update()
+
+    def observe_queue(self, now_s: float, wait_s: float, *, has_refused: bool) -> None:
+        """Take in how long new connections wait to be accepted."""
+        if self._limits.is_enabled:
+            self._queue.observe(now_s, wait_s, is_needed=has_refused)
+            self._update()
 
     def observe_memory(self, used_ratio: float) -> None:
         """Take in which part of the memory is used."""
@@ -252,55 +272,38 @@ class Admission:
             self._descriptors.observe(used_ratio)
             self._update()
 
-    def left(self, waited_s: float) -> None:
-        """A client went while its refusal was held back: that was too long."""
-        self.hold_s = min(self.hold_s, waited_s * 0.8)
-
-    def _decide(self, in_flight: int, *, is_retry: bool) -> tuple[str, str]:
-        limits, kind = self._limits, "retry" if is_retry else "first"
-        most = limits.in_flight
+    def _decide(self, in_flight: int, *, is_retry: bool) -> str:
+        most = self._limits.in_flight
         if is_retry and (short := self._short()):
-            return short, kind
+            return short
         if is_retry and most is not None and in_flight >= most * _NEAR_RATIO:
-            return IN_FLIGHT, kind
+            return IN_FLIGHT
         if in_flight >= self._lag.most:
-            return LAG, kind
+            return LAG
         if most is not None and in_flight >= most:
-            return IN_FLIGHT, kind
+            return IN_FLIGHT
         if not self._memory.passes():
-            return MEMORY, kind
-        if not self._descriptors.passes():
-            return DESCRIPTORS, kind
-        return "", kind
+            return MEMORY
+        return "" if self._descriptors.passes() else DESCRIPTORS
 
     def _short(self) -> str:
         """Return a resource that runs short, or ""."""
-        if self._lag.is_near:
+        if self._lag.late.is_near:
             return LAG
+        if self._queue.is_near:
+            return QUEUE
         if self._memory.is_near:
             return MEMORY
         if self._descriptors.is_near:
             return DESCRIPTORS
         return IN_FLIGHT if self._is_crowded else ""
 
-    def _balance(self) -> None:
-        """Hold refusals longer while they cost too much, else less long."""
-        taken, refused = self._taken, self._refused
-        self._taken = self._refused = self._refused_for_lag = 0
-        if refused > taken * _REFUSED_MOST and self._lag.is_on:
-            longer_s = max(_HOLD_STEP_S, self.hold_s * 1.5)
-            self.hold_s = min(self._limits.hold_s, longer_s)
-        elif refused < taken * _REFUSED_LEAST or not self._lag.is_on:
-            self.hold_s /= 1.5
-            if self.hold_s < _HOLD_STEP_S / 2:
-                self.hold_s = 0.0
-
     def _update(self) -> None:
-        limits, was_high = self._limits, self.is_lag_high
-        self.is_lag_high = self._lag.is_on
+        limits, was_late = self._limits, self.is_late
+        self.is_late = self._lag.late.is_on or self._queue.is_on
         self.is_on = limits.is_enabled and bool(limits.in_flight or self._short())
-        if self.is_lag_high is not was_high:
-            for tell in self.on_lag:
+        if self.is_late is not was_late:
+            for tell in self.on_late:
                 tell()
 
 

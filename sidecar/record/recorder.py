@@ -85,7 +85,7 @@ class Recorder:
         self.runtime: RuntimeState | None = None
         self.is_memory_short = False
         self.admission = Admission(snapshot.overload)
-        self.admission.on_lag.append(self._tell_lag)
+        self.admission.on_late.append(self._tell_lag)
         self._lag = LoopLag(clock, self._on_stall, self._on_beat)
         self._pressure = Pressure(snapshot.overload)
         self._memory_limit_bytes = memory_limit or memory_limit_bytes()
@@ -335,10 +335,10 @@ class Recorder:
         return sum(upstream.requests.count for upstream in runtime.upstreams.values())
 
     def _tell_lag(self) -> None:
-        """Tell that the loop is too late for what it has to do, once."""
-        if self.admission.is_lag_high:
+        """Tell that there is too much to do to be in time, once."""
+        if self.admission.is_late:
             detail = (
-                f"the event loop has been over "
+                f"the event loop, or connections to be accepted, have been over "
                 f"{milliseconds(self.snapshot.overload.lag_s):g} ms late for "
                 f"{self.snapshot.overload.lag_for_s:g} s, with {self._in_flight()} "
                 f"requests in flight: some are refused from now on"

@@ -158,7 +158,6 @@ def _overload(overload: models.OverloadSettings) -> OverloadLimits:
         memory_ratio=overload.memory,
         descriptor_ratio=overload.descriptors,
         in_flight=overload.in_flight,
-        hold_s=overload.hold,
     )
 
 

@@ -302,7 +302,6 @@ class OverloadSettings(Settings):
     memory: PositiveRatio = 0.8
     descriptors: PositiveRatio = 0.8
     in_flight: Positive | None = None
-    hold: Duration = 0.5
 
 
 class DrainSettings(Settings):
