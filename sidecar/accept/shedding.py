@@ -38,11 +38,13 @@ if TYPE_CHECKING:
     from sidecar.accept.client import ClientConnection
     from sidecar.clock import Timer
     from sidecar.model import RequestHead
+    from sidecar.route.table import Found
     from sidecar.runtime import Runtime
 
 _TICK_S: Final = 0.1
 _FAST_TICK_S: Final = 0.02  # While the loop is late.
-_NEWEST_SHARE: Final = 0.3  # Of the newest look in the mean of what is accepted.
+_MEAN_OF_S: Final = 0.3  # For the mean of what is accepted.
+_LEAST_SINCE_S: Final = 1e-3
 _MOST_SWEPT: Final = 100  # At once: they cost, too, if little.
 _RECORD_EVERY_S: Final = 1.0
 _MOST_RECORDS: Final = 10  # A second, of one listener.
@@ -94,6 +96,7 @@ class Shedder:
         "_answers",
         "_backlog",
         "_flusher",
+        "_found",
         "_listener",
         "_long_backlog",
         "_looked_s",
@@ -113,6 +116,7 @@ class Shedder:
         self._alike: dict[tuple[str, str], Alike] = {}
         self._answers: dict[tuple[object, ...], bytes] = {}
         self._turn = 0
+        self._found: Found | None = None  # The route of the request asked about last.
         self._listener: socket.socket | None = None
         self._long_backlog = self._backlog = 0
         self._looked_s = 0.0
@@ -126,7 +130,7 @@ class Shedder:
     def ask(self, client: ClientConnection, head: RequestHead) -> str:
         """Return the resource for the sake of which a request is refused, or ""."""
         runtime = self._runtime
-        found = runtime.tables[self._name].find(head)
+        found = self._found = runtime.tables[self._name].find(head)
         if found is None or not found.route.is_shed:
             return ""
         is_retry = client.is_trusted and is_marked_retry(head)
@@ -187,16 +191,17 @@ class Shedder:
             self._flush()
 
     def _tick_at(self, when_s: float) -> None:
-        self._ticker = self._runtime.clock.call_at(when_s, self._tick)
+        self._ticker = self._runtime.clock.call_at(when_s, self.look)
 
-    def _tick(self) -> None:
+    def look(self) -> None:
         """Look how long who connects now would wait."""
         listener, now_s = self._listener, self._runtime.clock.now_s()
         if listener is None:
             return
         admission, limit_s = self._runtime.admission, self._runtime.snapshot.overload
-        since_s = max(now_s - self._looked_s, _TICK_S)
-        self._per_s += _NEWEST_SHARE * (self.accepted / since_s - self._per_s)
+        since_s = max(now_s - self._looked_s, _LEAST_SINCE_S)
+        share = min(1.0, since_s / _MEAN_OF_S)
+        self._per_s += share * (self.accepted / since_s - self._per_s)
         self._looked_s, self.accepted = now_s, 0
         count, refused = waiting(listener), 0
         wait_s = count / max(self._per_s, 1.0)
@@ -251,11 +256,11 @@ class Shedder:
         return self._rendered(alike.fault, b"", b"", "", 1, keep_alive=False)
 
     def _alike_of(self, client: ClientConnection, head: RequestHead, why: str) -> Alike:
-        found = self._runtime.tables[self._name].find(head)
+        found = self._found
         route = "" if found is None else found.route.name
+        if len(self._alike) >= _MOST_RECORDS and (route, why) not in self._alike:
+            route = ""  # All other routes of this second are one.
         alike = self._alike.get((route, why))
-        if alike is None and len(self._alike) >= _MOST_RECORDS:
-            alike = next(iter(self._alike.values()))
         if alike is not None:
             alike.count += 1
             return alike
@@ -302,8 +307,7 @@ class Shedder:
     def _outcome(
         self, client: ClientConnection, head: RequestHead, fault: Fault
     ) -> Outcome:
-        runtime = self._runtime
-        found = runtime.tables[self._name].find(head)
+        runtime, found = self._runtime, self._found
         trace = trace_context.begin(head.named, runtime.rng, runtime.sample_ratio)
         return Outcome(
             self._name,

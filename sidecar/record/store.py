@@ -52,6 +52,7 @@ _FIXED: Final = (
     _DURATION_SERIES  # Of all requests together.
     + len(TimeoutKind)
     + 30  # Success rate, process, build, log and spans; live "_other"; some to spare.
+    + 16  # Levels of overload, and what was refused, by resource and kind.
 )  # fmt: skip
 _STORE_SHARE: Final = 0.8
 MIN_SERIES: Final = 1000  # A cap below could not be kept: so much is there in any case.
