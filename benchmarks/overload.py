@@ -37,18 +37,18 @@ if TYPE_CHECKING:
 DEADLINE_MS = 250
 _CONNECTIONS = (500, 8000)
 TARGET_RATIO = 0.8
-TIMES_CAPACITY = (0.5, 1.0, 2.0, 3.0, 4.0, 5.0)
+TIMES_CAPACITY = (0.5, 1.0, 2.0, 3.0, 5.0)
 OURS, UNGUARDED, PLAIN = "sidecar", "sidecar, overload off", "plain proxy (aiohttp)"
 MODES = {"keep": "connections that stay", "new": "a connection for each request"}
 
-_WARM_UP_S = 3.0  # Overload has to last for a second before anything is refused.
-_SEARCH_S = 1.0
-_SEARCH_WARM_UP_S = 0.3
+_WARM_UP_S = 2.0  # Overload has to last for a second before anything is refused.
+_SEARCH_S = 0.5
+_SEARCH_WARM_UP_S = 0.2
 _LAST_STEP = 1.1  # To a tenth: the curve shows the rest.
-_FIRST_GUESS_PER_S = 500.0
+_FIRST_GUESS_PER_S = 1000.0
 _FULL_SHARE = 0.95  # Of what is offered: it can serve that.
 _GRACE_S = 20.0
-_CALM_S = 1.5  # Between two loads: what waits from the one is no part of the next.
+_CALM_S = 0.5  # Between two loads: what waits from the one is no part of the next.
 
 
 @dataclass(frozen=True, slots=True)

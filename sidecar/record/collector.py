@@ -151,7 +151,7 @@ class SidecarCollector(Collector):
         )
         yield _counter(
             "sidecar_shed",
-            "Requests and connections refused for the sake of the proxy, by what was short.",
+            "Refused requests and connections, by what the proxy was short of.",
             ["reason", "kind"],
             self._recorder.admission.counts,
         )
