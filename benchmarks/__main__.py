@@ -15,11 +15,12 @@ import sys
 import sysconfig
 import tempfile
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import backpressure, contest, pages, startup, stream
+from benchmarks import backpressure, contest, overload, pages, startup, stream
 from benchmarks.plan import MEASUREMENTS, OURS, PROXIES, Plan, make_plan
 from benchmarks.processes import NEEDED_TOOLS, ROOT, StartError
 from benchmarks.report import (
@@ -50,12 +51,14 @@ def main() -> int:
         signal.signal(ending, signal.default_int_handler)
     try:
         with _run_folder() as folder:
-            report = _measured(arguments, folder)
+            report, points = _measured(arguments, folder)
     except KeyboardInterrupt:
         print("\ninterrupted; every process that was started has been ended")
         return _INTERRUPTED
     _print(report)
-    _write(report, arguments.out)
+    if points:
+        print(f"\n{overload.table(points)}")
+    _write(report, points, arguments)
     return 0
 
 
@@ -83,11 +86,11 @@ def _parsed() -> argparse.Namespace:
     parser.add_argument(
         "--out",
         type=Path,
-        help="folder for bench.json and bench.png (default: docs, for a whole run; "
-        "none, for a trial or a part)",
+        help="folder for bench.json, bench.png and overload.* (default: docs, for a "
+        "whole run and for overload alone; none, for a trial or another part)",
     )
     arguments = parser.parse_args()
-    is_whole = not arguments.quick and not arguments.only
+    is_whole = not arguments.quick and arguments.only in ([], ["overload"])
     arguments.out = arguments.out or (ROOT / "docs" if is_whole else None)
     return arguments
 
@@ -108,7 +111,9 @@ def _run_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def _measured(arguments: argparse.Namespace, folder: Path) -> Report:
+def _measured(
+    arguments: argparse.Namespace, folder: Path
+) -> tuple[Report, list[overload.Point]]:
     plan = make_plan(
         folder, arguments.only, seconds=arguments.seconds, is_quick=arguments.quick
     )
@@ -129,7 +134,15 @@ def _measured(arguments: argparse.Namespace, folder: Path) -> Report:
     for name, measure in _others(plan).items():
         if name in plan.measurements:
             report.figures.extend(_tried(name, measure))
-    return report
+    points: list[overload.Point] = []
+    if "overload" in plan.measurements:
+        report.figures.extend(_tried("overload", lambda: _overload(plan, points)))
+    return report, points
+
+
+def _overload(plan: Plan, points: list[overload.Point]) -> list[Figure]:
+    points += overload.run(plan)
+    return overload.figures(points)
 
 
 def _pin_here(plan: Plan) -> None:
@@ -214,12 +227,19 @@ def _print(report: Report) -> None:
         print(f"\n{figure_table(report.figures)}")
 
 
-def _write(report: Report, out: Path | None) -> None:
+def _write(
+    report: Report, points: list[overload.Point], arguments: argparse.Namespace
+) -> None:
+    out: Path | None = arguments.out
     if out is None:
         print("\na trial or a part: nothing is written without --out")
         return
     try:
         out.mkdir(parents=True, exist_ok=True)
+        if points:
+            _write_overload(report, points, out)
+        if arguments.only == ["overload"]:
+            return
         text = json.dumps(as_json(report, OURS), indent=1, ensure_ascii=False)
         (out / "bench.json").write_text(text + "\n")
         _draw(report, out / "bench.png")
@@ -227,6 +247,27 @@ def _write(report: Report, out: Path | None) -> None:
             pages.write(report, ROOT, OURS)
     except OSError as error:
         print(f"\ncannot write to {out}: {error}")
+
+
+def _write_overload(report: Report, points: list[overload.Point], out: Path) -> None:
+    found = overload.figures(points)
+    told = {
+        "made_at": report.made_at,
+        "machine": report.machine,
+        "deadline_ms": overload.DEADLINE_MS,
+        "points": [asdict(point) for point in points],
+    }
+    (out / "overload.json").write_text(json.dumps(told, indent=1) + "\n")
+    try:
+        from benchmarks import overload_picture  # noqa: PLC0415 - slow to import
+    except ImportError:
+        print("\nno picture: matplotlib is not installed (pip install matplotlib)")
+    else:
+        overload_picture.draw(points, out / "overload.png")
+    if out == ROOT / "docs":
+        tables = f"{figure_table(found)}\n\n{overload.table(points)}"
+        pages.write_overload(tables, ROOT)
+    print(f"\nwritten: {out / 'overload.json'}, {out / 'overload.png'}")
 
 
 def _draw(report: Report, path: Path) -> None:

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
     from benchmarks.report import Report
 
-_BLOCK = re.compile(r"(<!-- bench -->\n).*?(<!-- /bench -->)", re.DOTALL)
+_BLOCKS = {
+    name: re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+    for name in ("bench", "overload")
+}
 
 
 def write(report: Report, root: Path, ours: str) -> None:
@@ -34,6 +37,13 @@ def write(report: Report, root: Path, ours: str) -> None:
         path.write_text(placed(text, tables), encoding="utf-8")
 
 
-def placed(text: str, tables: str) -> str:
+def write_overload(tables: str, root: Path) -> None:
+    """Write the tables of the overload into the page below `root`."""
+    path = root / "docs" / "performance.md"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(placed(text, tables, "overload"), encoding="utf-8")
+
+
+def placed(text: str, tables: str, block: str = "bench") -> str:
     """Return a page with these tables in the place of those that it has."""
-    return _BLOCK.sub(lambda found: f"{found[1]}{tables}\n{found[2]}", text)
+    return _BLOCKS[block].sub(lambda found: f"{found[1]}{tables}\n{found[2]}", text)

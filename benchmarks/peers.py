@@ -15,10 +15,12 @@ import shutil
 import subprocess
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from string import Template
 from typing import TYPE_CHECKING
 
+from benchmarks.plan import OURS
 from benchmarks.processes import (
     ROOT,
     Child,
@@ -249,8 +251,15 @@ def _launch_interpreted(place: Place) -> Launch:
     return _launch_from(ROOT, place)
 
 
-def _launch_from(tree: Path, place: Place) -> Launch:
-    path = _configured("sidecar.yaml", place.folder, **_ports_of(place))
+def unguarded(peer: Peer) -> Peer:
+    """Return a sidecar of ours that takes on all it is asked, overloaded or not."""
+    tree = COMPILED if peer.name == OURS else ROOT
+    return replace(peer, launch=partial(_launch_from, tree, is_overload_on=False))
+
+
+def _launch_from(tree: Path, place: Place, *, is_overload_on: bool = True) -> Launch:
+    values = {**_ports_of(place), "is_overload_on": str(is_overload_on).lower()}
+    path = _configured("sidecar.yaml", place.folder, **values)
     command, env = python(place.folder, tree)
     command += ["-m", "sidecar", "run", "-c", path]
     env["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{place.closed_port}"

@@ -20,6 +20,7 @@ MEASUREMENTS = (
     "startup",
     "policy",
     "routes",
+    "overload",
 )
 PROXIES = ("nginx", "haproxy", "caddy", "aiohttp", "interpreted", "sidecar")
 OURS = "sidecar"  # Compiled, as the image has it; "interpreted" is the same, not so.

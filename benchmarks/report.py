@@ -80,7 +80,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One number, and what it must not exceed where there is a target."""
+    """One number, and what it must not exceed (or reach) where there is a target."""
 
     name: str
     value: float | None  # None: it could not be measured, for the reason in `note`.
@@ -88,12 +88,15 @@ class Figure:
     limit: float | None = None
     is_limit_allowed: bool = True  # Whether the limit itself still meets the target.
     note: str = ""
+    is_at_least: bool = False  # More is better: the target is to be reached.
 
     @property
     def is_met(self) -> bool | None:
         """Whether the target is met; None if that cannot be told."""
         if self.value is None or self.limit is None:
             return None
+        if self.is_at_least:
+            return self.value >= self.limit
         if self.is_limit_allowed:
             return self.value <= self.limit
         return self.value < self.limit
@@ -104,6 +107,8 @@ class Figure:
         if self.limit is None:
             return ""
         sign = "≤" if self.is_limit_allowed else "<"
+        if self.is_at_least:
+            sign = "≥"
         return f"{sign} {self.limit:g} {self.unit}"
 
     @property

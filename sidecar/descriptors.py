@@ -41,12 +41,15 @@ def limit() -> int:
     return soft if soft != resource.RLIM_INFINITY else 2**31
 
 
-def at_least_used() -> int:
-    """Return a number of which at least so many descriptors are in use.
+def used() -> int:
+    """Return how many descriptors are in use, or, before Linux 6.2, at least so many.
 
-    A new descriptor gets the lowest number that is free, so all below are taken.
+    Newer kernels tell it as the size of the folder. Else: a new descriptor gets the
+    lowest number that is free, so all below are taken.
     """
     try:
+        if told := os.stat("/proc/self/fd").st_size:  # noqa: PTH116 - costs a third
+            return told
         fd = fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, 0)
     except OSError as error:
         return limit() if error.errno == errno.EMFILE else 0

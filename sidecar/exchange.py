@@ -235,9 +235,6 @@ class Exchange:
             self.writer.keep_alive = False
             msg = "this proxy is going away"
             raise ProxyFault(FaultCode.DRAINING, msg)
-        if self.runtime.recorder.is_memory_short:
-            msg = "resident memory is over 80 % of its limit"
-            raise ProxyFault(FaultCode.MEM_PRESSURE, msg, retry_after_s=1.0)
         named = head.named
         if b"x-316-deadline-ms" in named or b"grpc-timeout" in named:
             self._heed_deadline()

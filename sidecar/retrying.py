@@ -38,6 +38,8 @@ def ask(
     decision = decide(route.route.retry, trial, exchange.runtime.rng)
     if not isinstance(decision, Retry):
         return decision
+    if exchange.runtime.admission.refuses_retries:
+        return StopReason.OVERLOAD
     budget = route.upstream.budget
     if exchange.is_budget_taken:  # By the attempt that has just failed.
         budget.retry_ended()

@@ -119,6 +119,7 @@ class Runtime:
         self.recorder = recorder
         self.is_draining = False
         self.clients = InFlightLimit(most_clients(snapshot))  # Of all listeners.
+        self.admission = recorder.admission
         self.via = b"sidecar-%08x" % rng.getrandbits(32)  # Names this process.
         # Another name for clients: who knew ours could make requests look like loops.
         self.via_line = b"Via: 1.1 sidecar\r\n"
@@ -147,6 +148,11 @@ class Runtime:
             date = formatdate(second, usegmt=True).encode()
             self._dated = (second, b"Date: %b\r\n%b" % (date, self.via_line))
         return self._dated[1]
+
+    @property
+    def in_flight(self) -> int:
+        """Return how many requests are at work, of all upstreams."""
+        return sum(upstream.requests.count for upstream in self.upstreams.values())
 
     def new_fault_id(self) -> str:
         """Return an id that sorts by time and is unlikely to come twice."""

@@ -18,7 +18,7 @@ from sidecar.clock import Alarm
 from sidecar.exchange import Exchange
 from sidecar.faults.catalogue import ProxyFault
 from sidecar.faults.classify import classify_timeout
-from sidecar.model import Limit, Phase, TimeoutKind
+from sidecar.model import NO_BODY, Limit, Phase, TimeoutKind
 from sidecar.rendezvous import Rendezvous
 from sidecar.time_limits import TimeLimits
 from sidecar.transports import FarewellProbe, unsent_bytes
@@ -27,6 +27,7 @@ from sidecar.wire.head import HEAD_END, HeadError, parse_request
 
 if TYPE_CHECKING:
     from sidecar.accept.listener import Acceptor
+    from sidecar.accept.shedding import Shedder
     from sidecar.model import RequestHead
     from sidecar.runtime import Runtime
     from sidecar.settings.snapshot import Limits
@@ -114,8 +115,13 @@ class ClientConnection(asyncio.Protocol):
         """Serve until either side has had enough; raises nothing."""
         runtime = self._acceptor.runtime
         most = runtime.snapshot.limits.requests_per_connection
+        admission, shedder = runtime.admission, self._acceptor.shedder
         try:
             while (head := await self._next_head(runtime)) is not None:
+                if admission.is_on and (why := shedder.ask(self, head)):
+                    if await self._shed(shedder, head, why):
+                        continue
+                    break
                 exchange = self._exchange = Exchange(runtime, self, head)
                 if self._served + 1 == most and head.keep_alive:
                     self.writer.keep_alive = False
@@ -136,6 +142,23 @@ class ClientConnection(asyncio.Protocol):
             self.transport.abort()
         finally:
             self._close()
+
+    async def _shed(self, shedder: Shedder, head: RequestHead, why: str) -> bool:
+        """Refuse a request; return whether another may follow."""
+        keep_alive = head.keep_alive and not self._is_leaving and shedder.keeps(why)
+        if head.body_bytes > 0 and len(self._buffer) >= head.body_bytes:
+            self._buffer = self._buffer[head.body_bytes :]
+        elif head.body_bytes != NO_BODY:
+            keep_alive = False
+        self.transport.write(shedder.answer(self, head, why, keep_alive=keep_alive))
+        self._served += 1
+        if not keep_alive:
+            if head.body_bytes != NO_BODY or self._buffer:
+                await self._linger()
+            return False
+        if self._buffer or self._is_full:
+            await self._give_way()
+        return not self.is_gone
 
     def _goes_on(self, may_follow: bool) -> bool:  # noqa: FBT001 - one answer
         """An exchange is over: tell whether another one may follow."""

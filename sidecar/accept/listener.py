@@ -8,6 +8,7 @@ import os
 from typing import TYPE_CHECKING
 
 from sidecar.accept.client import ClientConnection
+from sidecar.accept.shedding import Shedder
 from sidecar.descriptors import most_lingering
 from sidecar.faults.catalogue import FaultCode, ProxyFault
 from sidecar.model import Limit
@@ -48,6 +49,7 @@ class Acceptor:
         self._per_peer: dict[str, int] = {}
         self._trust: dict[str, bool] = {}
         self._server: asyncio.Server | None = None
+        self.shedder = Shedder(name, runtime)
 
     async def listen(self, host: str, port: int) -> tuple[str, int]:
         """Start to accept; return the address in use.
@@ -62,6 +64,7 @@ class Acceptor:
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise ListenError(self.name, f"{host}:{port}", reason) from None
+        self.shedder.watch(self._server.sockets[0].fileno(), _BACKLOG)
         address = self._server.sockets[0].getsockname()
         return str(address[0]), int(address[1])
 
@@ -77,6 +80,7 @@ class Acceptor:
             limit = Limit.CONNECTIONS
         else:
             self.connections.add(client)
+            self.shedder.accepted += 1
             if most is not None:
                 self._per_peer[network_of(client.peer)] = mine + 1
             return None
@@ -130,6 +134,7 @@ class Acceptor:
 
     def cut(self) -> None:
         """Take nothing new; end every connection, but answer what is under way."""
+        self.shedder.close()
         if self._server is not None:
             self._server.close()
         for client in list(self.connections):

@@ -104,22 +104,12 @@ class ResponseWriter:
 
     def reply(self, reply: LocalReply, method: str, via_line: bytes) -> None:
         """Write an answer made here, whole."""
-        lines = b"".join(b"%b: %b\r\n" % field for field in reply.fields)
-        section = b"HTTP/1.1 %d %b\r\n%bContent-Length: %d\r\n%b" % (
-            reply.status,
-            reply.reason,
-            lines,
-            len(reply.body),
-            via_line,
-        )
-        body = b"" if method == "HEAD" else reply.body
-        if not self.keep_alive:
-            section += _CLOSE
-        elif not self._minor:
-            section += _KEEP_ALIVE_1_0
         self.has_begun = True
-        self.count_bytes = len(body)
-        self._transport.write(b"%b\r\n%b" % (section, body))
+        self.count_bytes = 0 if method == "HEAD" else len(reply.body)
+        whole = whole_reply(
+            reply, method, via_line, self._minor, keep_alive=self.keep_alive
+        )
+        self._transport.write(whole)
 
     def write(self, data: bytes) -> None:
         """Write content; `data` is not empty."""
@@ -146,3 +136,22 @@ class ResponseWriter:
             self._transport.abort()
         else:
             self._transport.close()
+
+
+def whole_reply(
+    reply: LocalReply, method: str, via_line: bytes, minor: int, *, keep_alive: bool
+) -> bytes:
+    """Return the bytes of an answer made here, for a client of HTTP/1.`minor`."""
+    lines = b"".join(b"%b: %b\r\n" % field for field in reply.fields)
+    section = b"HTTP/1.1 %d %b\r\n%bContent-Length: %d\r\n%b" % (
+        reply.status,
+        reply.reason,
+        lines,
+        len(reply.body),
+        via_line,
+    )
+    if not keep_alive:
+        section += _CLOSE
+    elif not minor:
+        section += _KEEP_ALIVE_1_0
+    return b"%b\r\n%b" % (section, b"" if method == "HEAD" else reply.body)

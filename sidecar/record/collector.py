@@ -156,6 +156,12 @@ class SidecarCollector(Collector):
             ["limit"],
             {(limit.value,): store.limit_hits[limit.value] for limit in Limit},
         )
+        yield _counter(
+            "sidecar_shed",
+            "Refused requests and connections, by what the proxy was short of.",
+            ["reason", "kind"],
+            self._recorder.admission.counts,
+        )
         yield CounterMetricFamily(
             "sidecar_malformed_codes",
             "Values of x-316-code of an application that are no code.",
@@ -236,6 +242,14 @@ class SidecarCollector(Collector):
             "How late the event loop was at worst, in the last ten seconds or so.",
             self._recorder.worst_loop_lag_s,
         )
+        levels = GaugeMetricFamily(
+            "sidecar_overload_level",
+            "0 enough, 1 retries are refused, 2 first tries, too.",
+            labels=["resource"],
+        )
+        for resource, level in self._recorder.admission.levels().items():
+            levels.add_metric([resource], level)
+        yield levels
         yield GaugeMetricFamily(
             "sidecar_uptime_seconds", "How long the proxy has run.", age_s
         )

@@ -32,10 +32,14 @@ class LoopLag:
     """Measures the lag of the loop that calls `start`."""
 
     def __init__(
-        self, clock: Clock, on_stall: Callable[[float, tuple[str, ...]], object]
+        self,
+        clock: Clock,
+        on_stall: Callable[[float, tuple[str, ...]], object],
+        on_beat: Callable[[float, float], object] | None = None,
     ) -> None:
         self._clock = clock
         self._on_stall = on_stall
+        self._on_beat = on_beat  # Told when it is and how late, at each beat.
         self._due_s = 0.0
         self._timer: Timer | None = None
         self._watchdog: Watchdog | None = None
@@ -84,6 +88,8 @@ class LoopLag:
         if self.last_s > STALL_S and now_s >= self._tell_from_s:
             self._tell_from_s = now_s + _TELL_EVERY_S
             self._on_stall(self.last_s, stack)
+        if self._on_beat is not None:
+            self._on_beat(now_s, self.last_s)
         if self._timer is not None:  # Not stopped by what was just called.
             self._beat_at(now_s + BEAT_S)
 

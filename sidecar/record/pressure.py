@@ -1,14 +1,17 @@
 """Own resources that run short: told once when they do, again after they eased.
 
-below ----- over 80 % -----> told ----- under 70 % -----> below
+below ----- over the limit -----> told ----- a tenth below it -----> below
+
+The limits of memory and of descriptors are those at which `policy.overload` begins
+to refuse work; that of a pool is 80 % of its connections.
 """
 
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sidecar import descriptors
 from sidecar.faults.catalogue import FaultCode
 from sidecar.record.sources import connections_of
 
@@ -16,31 +19,61 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sidecar.faults.spec import FaultSpec
+    from sidecar.policy.overload import OverloadLimits
     from sidecar.record.sources import RuntimeState
 
 _log = logging.getLogger(__name__)
 
-_HIGH_RATIO = 0.8
-_EASED_RATIO = 0.7
+_POOL_RATIO = 0.8
+_EASED_BELOW = 0.1  # As a part of the whole, below the limit.
 _RAISE = "raise the limit (ulimit -n, LimitNOFILE), or lower limits.connections"
 
 
-class Pressure:
-    """Remembers what has been told; looked at about once a second."""
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What this process uses; a limit of None is none."""
 
-    def __init__(self) -> None:
+    rss_bytes: int
+    memory_limit_bytes: int | None
+    descriptors: int
+    descriptor_limit: int
+
+    @property
+    def memory_ratio(self) -> float:
+        """Return which part of the memory is used; 0 without a limit."""
+        limit = self.memory_limit_bytes
+        return self.rss_bytes / limit if limit else 0.0
+
+    @property
+    def descriptor_ratio(self) -> float:
+        """Return which part of the descriptors is used."""
+        return self.descriptors / self.descriptor_limit
+
+
+class Pressure:
+    """Remembers what has been told; looked at about once a second.
+
+    Attributes:
+        limits: Of memory and descriptors.
+    """
+
+    def __init__(self, limits: OverloadLimits) -> None:
+        self.limits = limits
         self._told: set[str] = set()
 
-    def rises(self, what: str, used: float, limit: float | None) -> bool:
-        """Tell whether `what` has just come over 80 % of its limit."""
-        if not limit:
-            return False
-        ratio = used / limit
+    def rises(self, what: str, ratio: float, limit_ratio: float) -> bool:
+        """Tell whether `what` has just come over its limit.
+
+        Args:
+            what: Which resource.
+            ratio: Which part of it is used.
+            limit_ratio: Which part may be.
+        """
         if what in self._told:
-            if ratio < _EASED_RATIO:
+            if ratio < limit_ratio - _EASED_BELOW:
                 self._told.discard(what)
             return False
-        if ratio <= _HIGH_RATIO:
+        if ratio <= limit_ratio:
             return False
         self._told.add(what)
         return True
@@ -50,14 +83,18 @@ class Pressure:
         return what in self._told
 
     def look(
-        self, runtime: RuntimeState | None, rss_bytes: int, limit_bytes: int | None
+        self, runtime: RuntimeState | None, usage: Usage
     ) -> Iterator[tuple[FaultSpec, str, str]]:
         """Yield code, upstream and detail of what runs short since the last look."""
-        if self.rises("memory", rss_bytes, limit_bytes):
-            detail = f"{rss_bytes} bytes resident, the limit is {limit_bytes}"
+        if self.rises("memory", usage.memory_ratio, self.limits.memory_ratio):
+            detail = (
+                f"{usage.rss_bytes} bytes resident, "
+                f"the limit is {usage.memory_limit_bytes}"
+            )
             yield FaultCode.MEM_PRESSURE.spec, "", detail
-        used, most = descriptors.at_least_used(), descriptors.limit()
-        if self.rises("descriptors", used, most):
+        most_ratio = self.limits.descriptor_ratio
+        if self.rises("descriptors", usage.descriptor_ratio, most_ratio):
+            used, most = usage.descriptors, usage.descriptor_limit
             detail = f"{used} of {most} files are open; {_RAISE}"
             _log.warning("%s", detail)
             yield FaultCode.OVERLOAD.spec, "", detail
@@ -65,6 +102,6 @@ class Pressure:
         for name, upstream in upstreams.items():
             most = upstream.settings.max_connections
             _, busy = connections_of(upstream)
-            if self.rises(f"pool {name}", busy, most):
+            if self.rises(f"pool {name}", busy / most, _POOL_RATIO):
                 detail = f"{busy} of {most} connections are busy"
                 yield FaultCode.POOL_PRESSURE.spec, name, detail

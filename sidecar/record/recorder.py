@@ -18,14 +18,16 @@ import platform
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
+from sidecar import descriptors
 from sidecar.faults.catalogue import FaultCode
 from sidecar.model import Fault, Limit, Outcome, Phase, Processed, TraceContext
+from sidecar.policy.overload import Admission
 from sidecar.record.access_log import Loggable, Transition, line_of, success_ratio
 from sidecar.record.escalation import Escalation
 from sidecar.record.fault_feed import Failure, FaultFeed, fault_id, milliseconds
 from sidecar.record.line_writer import LineWriter
 from sidecar.record.loop_lag import LoopLag
-from sidecar.record.pressure import Pressure
+from sidecar.record.pressure import Pressure, Usage
 from sidecar.record.process import memory_limit_bytes, rss_bytes
 from sidecar.record.silence import SilenceWatch
 from sidecar.record.sources import RouteState, RuntimeState, connections_of
@@ -58,7 +60,8 @@ class Recorder:
         memory_limit: Bytes; that of the cgroup unless given.
 
     Attributes:
-        is_memory_short: Resident memory is over 80 % of its limit.
+        admission: Told how short this process is of anything; decides what follows.
+        is_memory_short: Resident memory is over its limit.
         fault_headers: Request fields that a record may hold, in lower case.
     """
 
@@ -77,8 +80,10 @@ class Recorder:
         self.tracer: Tracer | None = None  # Set when traces are wanted.
         self.runtime: RuntimeState | None = None
         self.is_memory_short = False
-        self._lag = LoopLag(clock, self._on_stall)
-        self._pressure = Pressure()
+        self.admission = Admission(snapshot.overload)
+        self.admission.on_late.append(self._tell_lag)
+        self._lag = LoopLag(clock, self._on_stall, self._on_beat)
+        self._pressure = Pressure(snapshot.overload)
         self._memory_limit_bytes = memory_limit or memory_limit_bytes()
         self._silence = SilenceWatch()
         self._silences = self._silence.silences
@@ -92,6 +97,8 @@ class Recorder:
     def use(self, snapshot: Snapshot) -> None:
         """Go by this configuration from now on."""
         self.snapshot = snapshot
+        self.admission.use(snapshot.overload)
+        self._pressure.limits = snapshot.overload
         self._is_logging = snapshot.access_log.mode != "off"
         self._success_ratio = success_ratio(snapshot.access_log)
         self.fault_headers = snapshot.fault_headers
@@ -249,6 +256,12 @@ class Recorder:
         if outcome.attempts:
             self._suspect(outcome)
 
+    def count_alike(self, outcome: Outcome, count: int) -> None:
+        """Count refusals that were like one that is recorded, and nothing more."""
+        if outcome.fault is not None:
+            severity = outcome.fault.spec.severity.name
+            self.store.count_failure(outcome, outcome.fault, severity, count)
+
     def _suspect(self, outcome: Outcome) -> None:
         """Tell of an upstream that has fallen silent."""
         state = self._routes.get(outcome.route)
@@ -304,10 +317,37 @@ class Recorder:
     def _look(self) -> None:
         """Tell what runs short."""
         self._timer = self._clock.call_at(self._clock.now_s() + _LOOK_S, self._look)
-        rises = self._pressure.look(self.runtime, rss_bytes(), self._memory_limit_bytes)
-        for spec, upstream, detail in rises:
+        usage = Usage(
+            rss_bytes(),
+            self._memory_limit_bytes,
+            descriptors.used(),
+            descriptors.limit(),
+        )
+        for spec, upstream, detail in self._pressure.look(self.runtime, usage):
             self.fault(spec, detail, upstream=upstream)
         self.is_memory_short = self._pressure.is_high("memory")
+        self.admission.observe_memory(usage.memory_ratio)
+        self.admission.observe_descriptors(usage.descriptor_ratio)
+
+    def _on_beat(self, now_s: float, lag_s: float) -> None:
+        self.admission.observe_lag(now_s, lag_s, self._in_flight())
+
+    def _in_flight(self) -> int:
+        runtime = self.runtime
+        if runtime is None:
+            return 0
+        return sum(upstream.requests.count for upstream in runtime.upstreams.values())
+
+    def _tell_lag(self) -> None:
+        """Tell that there is too much to do to be in time, once."""
+        if self.admission.is_late:
+            detail = (
+                f"the event loop, or connections to be accepted, have been over "
+                f"{milliseconds(self.snapshot.overload.lag_s):g} ms late for "
+                f"{self.snapshot.overload.lag_for_s:g} s, with {self._in_flight()} "
+                f"requests in flight: some are refused from now on"
+            )
+            self.fault(FaultCode.OVERLOAD.spec, detail)
 
     def _on_stall(self, lag_s: float, stack: tuple[str, ...]) -> None:
         detail = f"the event loop stood still for {lag_s * 1000:.0f} ms"

@@ -53,6 +53,7 @@ _FIXED: Final = (
     + len(TimeoutKind)
     + len(Limit)
     + 30  # Success rate, process, build, log and spans; live "_other"; some to spare.
+    + 16  # Levels of overload, and what was refused, by resource and kind.
 )  # fmt: skip
 _STORE_SHARE: Final = 0.8
 MIN_SERIES: Final = 1000  # A cap below could not be kept: so much is there in any case.
@@ -156,18 +157,22 @@ class MetricStore:
         if self._failing and route in self._failing:
             self._recover(route, outcome.start_s + duration_s)
 
-    def count_failure(self, outcome: Outcome, fault: Fault, severity: str) -> None:
-        """Count a request that met a fault, the fault, and what comes with it."""
+    def count_failure(
+        self, outcome: Outcome, fault: Fault, severity: str, count: int = 1
+    ) -> None:
+        """Count `count` requests that met a fault, it, and what comes with it."""
         code = self.label_of(fault.spec.code)
         series = self._series_of(outcome, code)
         bucket = series.durations.observe(outcome.duration_s)
-        series.request_bytes += outcome.request_bytes
-        series.response_bytes += outcome.response_bytes
+        series.durations.counts[bucket] += count - 1
+        series.durations.sum_s += outcome.duration_s * (count - 1)
+        series.request_bytes += outcome.request_bytes * count
+        series.response_bytes += outcome.response_bytes * count
         if outcome.trace.sampled:
             series.durations.exemplars[bucket] = _exemplar(outcome, outcome.duration_s)
         if _is_felt(outcome.status, fault):
-            self.failures += 1
-        key = self.count_fault(code, severity, outcome.upstream, outcome.route)
+            self.failures += count
+        key = self.count_fault(code, severity, outcome.upstream, outcome.route, count)
         self.fault_exemplars[key] = _exemplar(outcome, 1.0)
         ended_s = outcome.start_s + outcome.duration_s
         self._failing.setdefault(outcome.route, {}).setdefault(code, ended_s)
@@ -178,13 +183,13 @@ class MetricStore:
             self.retries_skipped[self._room_for(self.retries_skipped, pair)] += 1
 
     def count_fault(
-        self, code: str, severity: str, upstream: str, route: str
+        self, code: str, severity: str, upstream: str, route: str, count: int = 1
     ) -> FaultKey:
         """Count a fault; return its key."""
         key = (self.label_of(code), severity, upstream, route)
         if key not in self.faults and not self._take(1):
             key = (key[0], severity, OVERFLOW, OVERFLOW)
-        self.faults[key] = self.faults.get(key, 0) + 1
+        self.faults[key] = self.faults.get(key, 0) + count
         return key
 
     def count_retry(self, route: str, upstream: str, reason: str) -> None:

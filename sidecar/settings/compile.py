@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from sidecar.policy.backoff import Backoff
 from sidecar.policy.breaker import BreakerLimits
 from sidecar.policy.budget import BudgetLimits
+from sidecar.policy.overload import OverloadLimits
 from sidecar.policy.retry import IDEMPOTENT, PRESETS, RetryRules
 from sidecar.settings import models
 from sidecar.settings import snapshot as compiled
@@ -50,6 +51,7 @@ def compile_settings(
         admin=(settings.admin.listen.host, settings.admin.listen.port),
         health=(settings.health.listen.host, settings.health.listen.port),
         limits=_limits(settings),
+        overload=_overload(settings.overload),
         routes=tuple(
             _route(settings, route, source.places.get(("routes", index), (0, 0))[0])
             for index, route in enumerate(settings.routes)
@@ -157,6 +159,17 @@ def _limits(settings: models.FileSettings) -> compiled.Limits:
     )
 
 
+def _overload(overload: models.OverloadSettings) -> OverloadLimits:
+    return OverloadLimits(
+        is_enabled=overload.enabled,
+        lag_s=overload.lag,
+        lag_for_s=overload.lag_for,
+        memory_ratio=overload.memory,
+        descriptor_ratio=overload.descriptors,
+        in_flight=overload.in_flight,
+    )
+
+
 def _upstream(
     name: str, upstream: models.UpstreamSettings, buffer_bytes: int
 ) -> compiled.Upstream:
@@ -207,6 +220,7 @@ def _route(
         request_edits=_edits(folded.request_headers),
         response_edits=_edits(folded.response_headers),
         body_max_bytes=_body_max_bytes(settings, route),
+        is_shed=route.shed,
         line=line,
     )
 

@@ -255,6 +255,7 @@ class RouteSettings(Settings):
     response_headers: EditSettings = EditSettings()
     filters: tuple[FilterSettings, ...] = ()
     body_max: SizeLimit | None = None
+    shed: bool = True
 
 
 class DefaultSettings(Settings):
@@ -306,6 +307,17 @@ class FaultSettings(Settings):
     headers: tuple[FieldName, ...] = ()
 
 
+class OverloadSettings(Settings):
+    """When this very process is short of something, and refuses work."""
+
+    enabled: bool = True
+    lag: PositiveDuration = 0.1
+    lag_for: PositiveDuration = 1.0
+    memory: PositiveRatio = 0.8
+    descriptors: PositiveRatio = 0.8
+    in_flight: Positive | None = None
+
+
 class DrainSettings(Settings):
     """How the proxy ends."""
 
@@ -343,6 +355,7 @@ class FileSettings(Settings):
         default=TRUSTED, validate_default=True
     )
     limits: LimitSettings = LimitSettings()
+    overload: OverloadSettings = OverloadSettings()
     defaults: DefaultSettings = DefaultSettings()
     upstreams: dict[Name, UpstreamSettings]
     routes: tuple[RouteSettings, ...]

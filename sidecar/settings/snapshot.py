@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from sidecar.policy.breaker import BreakerLimits
     from sidecar.policy.budget import BudgetLimits
+    from sidecar.policy.overload import OverloadLimits
     from sidecar.policy.retry import RetryRules
 
 
@@ -107,6 +108,7 @@ class Route:
     request_edits: FieldEdits
     response_edits: FieldEdits
     body_max_bytes: int | None
+    is_shed: bool = True  # May be refused when this process is overloaded.
     line: int = field(default=0, compare=False)  # In the YAML; 0 if not from one.
 
 
@@ -220,6 +222,7 @@ class Snapshot:
     admin: tuple[str, int]
     health: tuple[str, int]
     limits: Limits
+    overload: OverloadLimits
     routes: tuple[Route, ...]
     upstreams: dict[str, Upstream]
     trusted_peers: tuple[IPv4Network | IPv6Network, ...]
