@@ -222,6 +222,11 @@ class SidecarCollector(Collector):
             self._recorder.worst_loop_lag_s,
         )
         yield GaugeMetricFamily(
+            "sidecar_event_loop_tasks",
+            "Tasks of the event loop; those of this scrape included.",
+            process.event_loop_tasks(),
+        )
+        yield GaugeMetricFamily(
             "sidecar_uptime_seconds", "How long the proxy has run.", age_s
         )
         snapshot = self._recorder.snapshot

@@ -78,7 +78,8 @@ class Client:
     async def run(self, answers: list[Answer]) -> None:
         try:
             for number in range(REQUESTS // CLIENTS):
-                answers.append(await self._ask(f"/{self._name}/{number}"))
+                answer = await self._ask(f"/{self._name}/{number}")
+                answers.append(answer)
         finally:
             self._close()
 
