@@ -13,7 +13,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidHandshake,
+    InvalidMessage,
+    InvalidStatus,
+)
 
 from tests.soak.journal import Journal, Runs
 from tests.soak.origin import get_content
@@ -271,7 +276,8 @@ class Worker:
         except ConnectionClosed as error:
             note(task, "cut", runs=runs.runs, why=str(error))
         except (InvalidHandshake, OSError, EOFError) as error:
-            note(task, "lost", why=repr(error))
+            is_cut = _in_the_middle(error)
+            note(task, "cut" if is_cut else "lost", why=repr(error.__cause__ or error))
         except TimeoutError:
             note(task, "hung", runs=runs.runs)
         else:
@@ -286,6 +292,13 @@ async def numbers(task: Task, link: Link, head: Head) -> AsyncIterator[int]:
         for line in lines:
             name, _, number = line.partition(b":")
             yield int(number) if name == task.id.encode() else -1
+
+
+def _in_the_middle(error: Exception) -> bool:
+    """Tell an answer to a handshake that broke off from none at all."""
+    return isinstance(error, InvalidMessage) and "status line" not in str(
+        error.__cause__
+    )
 
 
 def _sha(body: bytes) -> str:
