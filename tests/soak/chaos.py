@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 KINDS = ("kill", "pause", "slow", "garbage", "reset", "hasty", "refuse")
+STALL = "stall"  # Of the whole machine; not planned.
+_BEAT_S = 0.05
+_STALL_S = 0.25
 _SHORTEST_S = 0.3
-_LONGEST_S = 2.5
+_LONGEST_S = 3.5  # Longer than any limit of the sidecar for one try.
 _CALM_S = (1.0, 7.0)  # Longer than the aftermath, as a rule.
 _DOWN_S = (0.0, 0.5)
 
@@ -109,6 +112,20 @@ class OriginProcess:
         assert self._process.stdin is not None
         self._process.stdin.write(f"{mood}\n".encode())
         await self._process.stdin.drain()
+
+
+async def watch_the_machine(journal: Journal) -> None:
+    """Note when nothing ran here for a while: then nothing did elsewhere, either.
+
+    A machine that is busy with something else is no fault of the sidecar; a limit
+    of time that is reached then is explained.
+    """
+    loop = asyncio.get_running_loop()
+    while True:
+        due_s = loop.time() + _BEAT_S
+        await asyncio.sleep(_BEAT_S)
+        if (now_s := loop.time()) > due_s + _STALL_S:
+            journal.note(kind=STALL, start_s=due_s, end_s=now_s)
 
 
 async def carry_out(

@@ -46,6 +46,7 @@ EXPLAINS: Final = {
     "garbage": _GIVEN_UP
     | {"316-CONN-TERMINATED", "316-DATA-TRANSFER-CODING", "316-PROTO-UPSTREAM", CUT},
     "hasty": _GIVEN_UP | {"316-CONN-STALE", CUT},
+    "stall": _TIMED_OUT | {"316-TIMEOUT-IDLE"},
 }
 
 

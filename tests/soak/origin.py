@@ -36,7 +36,8 @@ from websockets.server import ServerProtocol
 
 from tests.soak.journal import Journal, Runs
 
-_SHARE = 0.3  # Of the requests that a mood hits.
+_SHARE = 0.12  # Of the requests that a mood hits: few enough for a closed breaker.
+_MOST_DELAY_S = 2.6
 _RESET = struct.pack("ii", 1, 0)
 _LIMIT_BYTES = 2**17
 _GARBAGE = (
@@ -150,7 +151,7 @@ class Talk:
         body = await self._body(asked)
         self._act(asked, body)
         if origin.mood == "slow":
-            await asyncio.sleep(origin.rng.uniform(0.0, 1.5))
+            await asyncio.sleep(origin.rng.uniform(0.0, _MOST_DELAY_S))
         if origin.mood == "garbage" and origin.is_hit():
             self._writer.write(origin.rng.choice(_GARBAGE))
             self._note_end(asked, is_whole=False)
@@ -218,14 +219,14 @@ class Talk:
             self._origin.note(asked, "sent" if is_whole else "gone")
 
     async def _reset_at_some_moment(self, asked: Asked) -> bool:
-        """Before the body, behind it without or with having acted, or in the answer."""
-        moment = self._origin.rng.randrange(4)
-        if moment > 0 and asked.kind != "ws":
+        """Before the body, behind it, mostly having acted, or in the answer."""
+        moment = self._origin.rng.choice(("head", "body", "acted", "acted", "answer"))
+        if moment != "head" and asked.kind != "ws":
             body = await self._body(asked)
-            if moment > 1:
+            if moment != "body":
                 self._act(asked, body)
                 self._note_end(asked, is_whole=False)
-        if moment == 3:
+        if moment == "answer":
             self._writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
         sock = self._writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)

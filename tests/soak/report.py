@@ -42,7 +42,7 @@ def _requests(report: Report) -> Iterator[str]:
 
 
 def _chaos(report: Report) -> Iterator[str]:
-    yield "done to the origin:"
+    yield "done to the origin (stall: the machine stood still):"
     times: dict[str, list[float]] = {}
     for event in report.chaos:
         times.setdefault(event.kind, []).append(event.end_s - event.start_s)

@@ -93,6 +93,7 @@ class Soak:
         plans = chaos.schedule(self._rng, seconds)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._traffic.run(self._workers))
+            watch = group.create_task(chaos.watch_the_machine(self._chaos))
             loop = asyncio.get_running_loop()
             end_s = loop.time() + seconds
             try:
@@ -100,6 +101,7 @@ class Soak:
                 await asyncio.sleep(end_s - loop.time())
             finally:
                 self._traffic.stop()
+                watch.cancel()
 
     def _read_client(self) -> list[Sent]:
         return [Sent(**entry) for entry in journal.read(self._folder / "client.jsonl")]

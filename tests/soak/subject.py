@@ -44,7 +44,7 @@ def settings(origin_port: int) -> dict[str, Any]:
             {
                 "name": "all",
                 "upstream": "app",
-                "timeouts": {"request": "4s", "per_try": "1s", "stream_idle": "2s"},
+                "timeouts": {"request": "6s", "per_try": "2s", "stream_idle": "3s"},
                 "circuit_breaker": {"open": "500ms", "open_max": "1s"},
             }
         ],

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from tests.soak.chaos import KINDS, schedule
+from tests.soak.chaos import KINDS, STALL, schedule
 from tests.soak.ledger import EXPLAINS
 
 
@@ -31,4 +31,4 @@ def test_the_same_seed_draws_the_same() -> None:
 
 
 def test_whatever_is_done_has_its_codes() -> None:
-    assert set(KINDS) == EXPLAINS.keys()
+    assert {*KINDS, STALL} == EXPLAINS.keys()

@@ -60,7 +60,7 @@ async def test_a_short_soak_leaves_nothing_and_a_forged_journal_is_found_out(
 ) -> None:
     outcome = await Soak(tmp_path, SEED, workers=8).run(SECONDS)
     assert outcome.violations == []
-    assert {event.kind for event in outcome.chaos} == set(KINDS)
+    assert {event.kind for event in outcome.chaos} >= set(KINDS)
     outs = Counter((sent.kind, sent.out) for sent in outcome.sent)
     for kind in ("get", "post", "chunked", "lines", "events", "ws"):
         assert outs[kind, "ok"], outs

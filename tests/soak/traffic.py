@@ -63,7 +63,7 @@ class Traffic:
         self._journal = journal
         self._numbers = itertools.count(1)
         self._is_over = False
-        self._has_failed = False  # The newest: as clients do, all go slower then.
+        self._is_refused = False  # The newest: as clients do, all go slower then.
 
     async def run(self, workers: int) -> None:
         """Send until it is told to stop."""
@@ -81,7 +81,7 @@ class Traffic:
 
     def note(self, task: Task, out: str, **more: Any) -> None:
         """Write down how a request ended."""
-        self._has_failed = out == "code"
+        self._is_refused = more.get("code") == "316-CIRCUIT-OPEN"
         self._journal.note(
             id=task.id,
             kind=task.kind,
@@ -130,7 +130,7 @@ class Traffic:
         try:
             while not self._is_over:
                 await self.rng.choice(kinds)()
-                rest_s = 20 * _REST_S if self._has_failed else _REST_S
+                rest_s = 20 * _REST_S if self._is_refused else _REST_S
                 await asyncio.sleep(self.rng.uniform(0.0, rest_s))
         finally:
             worker.link.close()
