@@ -28,7 +28,7 @@ _QUIET_S = 20.0  # The longest limit below is 10 s, of the budget's window.
 _GROWTH_RATIO = 0.10
 _GROWTH_BYTES = 4 * 2**20
 _ANYWHERE = "127.0.0.1:0"
-_COMPLAINT = re.compile(r"Traceback|Error\b|Exception|^ERROR|^CRITICAL", re.MULTILINE)
+_COMPLAINT = re.compile(r"Traceback|Error\b|Exception|^ERROR|^CRITICAL")
 
 
 def settings(origin_port: int) -> dict[str, Any]:
@@ -123,6 +123,10 @@ class Subject:
             await asyncio.sleep(_LOOK_S)
         self._ports = {name: int(port) for name, port in _PLACE.findall(told)}
 
+    async def connect(self) -> asyncio.StreamWriter:
+        """Connect as a client, and ask nothing."""
+        return (await asyncio.open_connection("127.0.0.1", self.port))[1]
+
     async def fill_fault_feed(self, count: int) -> None:
         """Let it remember as many failures as it ever will: that is no leak."""
         ask = b"GET / HTTP/1.1\r\nHost: soak\r\nX-316-Deadline-Ms: no\r\n\r\n"
@@ -188,7 +192,7 @@ class Subject:
         except TimeoutError:
             await self.kill()
             code = -9
-        return self._complaints(code)
+        return complaints(code, self._errors.read_text(encoding="utf-8"))
 
     async def kill(self) -> None:
         """End it in any case."""
@@ -199,14 +203,6 @@ class Subject:
     @property
     def _errors(self) -> Path:
         return self._folder / "sidecar.log"
-
-    def _complaints(self, code: int) -> Iterator[str]:
-        if code:
-            yield f"the sidecar ended with exit code {code}, not 0"
-        log = self._errors.read_text(encoding="utf-8")
-        for found in _COMPLAINT.finditer(log):
-            at = log.rfind("\n", 0, found.start()) + 1
-            yield f"its log complains: {log[at : at + 200]!r}"
 
     def _look(self) -> psutil.Process:
         assert self._process is not None
@@ -238,3 +234,12 @@ def growth(before_bytes: int, after_bytes: int) -> Iterator[str]:
             f"left over: memory {before_bytes / 2**20:.1f} -> "
             f"{after_bytes / 2**20:.1f} MiB; {most / 2**20:.1f} is the most"
         )
+
+
+def complaints(code: int, log: str) -> Iterator[str]:
+    """Yield what is wrong with an exit code, and with what was logged."""
+    if code:
+        yield f"the sidecar ended with exit code {code}, not 0"
+    for line in log.splitlines():
+        if _COMPLAINT.search(line):
+            yield f"its log complains: {line[:200]}"

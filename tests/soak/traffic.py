@@ -36,6 +36,8 @@ _HANGS_S = 30.0  # Longer than any limit of the sidecar: nobody answers any more
 _REST_S = 0.02
 _SIZES = (0, 20, 2_000, 70_000, 300_000)  # Below and above what can be sent again.
 _PIPELINED = 6
+_GET_RATIO = 0.7
+_SHORT_BYTES = 20
 _LINES = 300
 _EVENTS = 60
 _MESSAGES = 30
@@ -166,18 +168,31 @@ class Worker:
         await self._ask(task, parts, task.sha.encode())
 
     async def pipeline(self) -> None:
-        """Send several at once: the answers come in the order of the requests."""
-        tasks = [self._traffic.new("get") for _ in range(_PIPELINED)]
-        raws = [request("GET", f"/get/{task.id}?n=20") for task in tasks]
+        """Send several at once: the answers come in the order of the requests.
+
+        POST among them, which a careful client would not do (RFC 9112, 9.3.2): all
+        the more must none of them be acted on twice.
+        """
+        asked = [self._short() for _ in range(_PIPELINED)]
         self.link.close()
-        await self.link.send(b"".join(raws))
+        await self.link.send(b"".join(raw for _, raw, _ in asked))
         is_over = False
-        for task in tasks:
+        for task, _, right in asked:
             if is_over:
                 self._traffic.note(task, "unanswered")
             else:
-                is_over = not await self._read(task, get_content(task.id, 20))
+                is_over = not await self._read(task, right)
         self.link.close()
+
+    def _short(self) -> tuple[Task, bytes, bytes]:
+        """Return a short request, as bytes, too, and the right answer to it."""
+        if self._rng.random() < _GET_RATIO:
+            task = self._traffic.new("get")
+            raw = request("GET", f"/get/{task.id}?n={_SHORT_BYTES}")
+            return task, raw, get_content(task.id, _SHORT_BYTES)
+        body = self._rng.randbytes(_SHORT_BYTES)
+        task = self._traffic.new("post", _sha(body))
+        return task, request("POST", f"/post/{task.id}", body), task.sha.encode()
 
     async def _ask(self, task: Task, parts: list[bytes], right: bytes) -> None:
         for number, part in enumerate(parts):
