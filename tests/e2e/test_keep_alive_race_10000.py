@@ -16,6 +16,8 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
+import pytest
+
 from tests.support.process import sidecar
 from tests.support.proxy import header_of, status_of
 from tests.support.scripts import AMPLE, QUICK
@@ -120,6 +122,7 @@ async def race(folder: Path) -> tuple[list[Answer], list[str]]:
     return answers, log.read_text(encoding="ascii").splitlines()
 
 
+@pytest.mark.timeout(180)  # It takes ten seconds, on a machine that has them.
 async def test_ten_thousand_races_cost_no_get_and_no_post_is_acted_on_twice(
     tmp_path: Path,
 ) -> None:

@@ -54,7 +54,7 @@ FORGERIES = [
 ]
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(180)
 async def test_a_short_soak_leaves_nothing_and_a_forged_journal_is_found_out(
     tmp_path: Path,
 ) -> None:
