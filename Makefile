@@ -10,13 +10,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 COMPILED := $(VENV)/compiled
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
-DATA_PATH_TESTS := tests/exchange tests/conformance tests/wire tests/route tests/policy tests/record \
-  tests/e2e tests/test_app.py tests/test_compiled.py
+DATA_PATH_TESTS := tests/exchange tests/conformance tests/wire tests/route tests/policy \
+  tests/record tests/e2e tests/soak tests/test_app.py tests/test_compiled.py
 COMPILE := $(BIN)/python -m piptools compile --quiet --strip-extras --no-annotate \
   --no-emit-index-url --no-emit-find-links
 
 .DELETE_ON_ERROR:
-.PHONY: help run test test-compiled check format schema docs compile bench lock \
+.PHONY: help run test test-compiled check format schema docs compile bench soak lock \
   install-image clean
 
 help:  ## Show this list
@@ -55,6 +55,9 @@ compile: $(COMPILED)/.made  ## Make the data path machine code, in .venv/compile
 bench: $(VENV)/.dev  ## Measure beside nginx, HAProxy, Caddy and aiohttp
 	-$(MAKE) compile
 	$(BIN)/python -m benchmarks $(ARGS)
+
+soak: $(VENV)/.dev  ## Traffic while the origin is killed, paused, reset: make soak MINUTES=5
+	$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),1) $(ARGS)
 
 # Made with the oldest Python we support: a newer one may pin what that cannot install.
 lock: $(VENV)/.dev  ## Make the lock anew, with the newest versions

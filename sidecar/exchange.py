@@ -397,7 +397,11 @@ class Exchange:
             fault, reason = self._last_fault, StopReason.CIRCUIT_OPEN
         self._retry_skipped = reason.value
         answered = attempt if fault is None else self._answered
-        if answered is None or self.client.is_gone:
+        if (
+            answered is None
+            or self.client.is_gone
+            or (fault is not None and retrying.is_outdated(answered, fault))
+        ):
             assert fault is not None  # noqa: S101 - for the type checker
             raise telling.of_all_tries(fault, attempt.n, reason.value)
         await self._respond(answered, self._tags(answered, attempt.n))

@@ -79,6 +79,14 @@ def trial_of(exchange: Exchange, attempt: Try, fault: ProxyFault | None) -> Tria
     )
 
 
+def is_outdated(answered: Try, fault: ProxyFault) -> bool:
+    """Tell whether an answer says "not processed", but a later try may have been.
+
+    Who reads it would send the request again.
+    """
+    return fault.processed is not Processed.NO and _processed(answered) is Processed.NO
+
+
 def _is_plain_answer(attempt: Try) -> bool:
     """Tell whether no rule could ask for this answer again: a 404, say."""
     head = attempt.head

@@ -235,6 +235,8 @@ def _upstream(name: str, upstream: UpstreamState, now_s: float) -> dict[str, Any
         "max_pending": settings.max_pending,
         "max_connections": settings.max_connections,
         "retry_budget_left": round(upstream.budget.balance(now_s), 2),
+        "retries_in_flight": upstream.budget.retries_in_flight,
+        "requests_in_budget": upstream.budget.requests_in_flight,
         "endpoints": [
             {"address": e.name, "idle": len(e.idle), "busy": e.busy}
             for e in upstream.pool.endpoints
@@ -251,6 +253,7 @@ def _breaker(state: RouteState, now_s: float) -> dict[str, Any]:
         "state": breaker.state_at(now_s).value,
         "cause": breaker.cause,
         "retry_after_s": round(breaker.retry_after_s(now_s), 3),
+        "probes": breaker.probes_in_flight,
         "detail": repr(breaker),
     }
 

@@ -154,6 +154,11 @@ class CircuitBreaker:
         )
 
     @property
+    def probes_in_flight(self) -> int:
+        """Probes that were let through and are not settled."""
+        return len(self._leases)
+
+    @property
     def state(self) -> State:
         """State after the last call; reading it changes nothing."""
         return self._state

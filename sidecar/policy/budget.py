@@ -66,6 +66,16 @@ class RetryBudget:
             f"/{self._requests - self._ended_requests}>"
         )
 
+    @property
+    def requests_in_flight(self) -> int:
+        """Requests that were started and are not over."""
+        return self._requests - self._ended_requests
+
+    @property
+    def retries_in_flight(self) -> int:
+        """Retries that were granted and are not over."""
+        return self._retries - self._ended_retries
+
     def request_started(self, now_s: float) -> None:
         """Count a first try."""
         if now_s >= self._turn_s:

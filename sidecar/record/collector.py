@@ -251,6 +251,11 @@ class SidecarCollector(Collector):
             levels.add_metric([resource], level)
         yield levels
         yield GaugeMetricFamily(
+            "sidecar_event_loop_tasks",
+            "Tasks of the event loop; those of this scrape included.",
+            process.event_loop_tasks(),
+        )
+        yield GaugeMetricFamily(
             "sidecar_uptime_seconds", "How long the proxy has run.", age_s
         )
         snapshot = self._recorder.snapshot

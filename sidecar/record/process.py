@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from contextlib import suppress
 from functools import cache
@@ -39,6 +40,14 @@ def cpu_s() -> float:
 def age_s(wall_ns: int) -> float:
     """Return how long this process has run, given the time of day."""
     return max(1e-3, wall_ns / 1e9 - float(_process().create_time()))
+
+
+def event_loop_tasks() -> int:
+    """Return how many tasks the running event loop has; 0 where none runs."""
+    try:
+        return len(asyncio.all_tasks())
+    except RuntimeError:
+        return 0
 
 
 def memory_limit_bytes(root: str = "/sys/fs/cgroup") -> int | None:

@@ -72,6 +72,8 @@ async def test_routes_and_upstreams_tell_how_things_stand() -> None:
         [upstream] = await admin.get("/upstreams")
         assert upstream["name"] == "app"
         assert upstream["in_flight"] == 0
+        assert (upstream["requests_in_budget"], upstream["retries_in_flight"]) == (0, 0)
+        assert [breaker["probes"] for breaker in await admin.get("/breakers")] == [0]
         [endpoint] = upstream["endpoints"]
         assert endpoint["address"] == f"127.0.0.1:{proxy.origin.port}"
         assert (endpoint["idle"], endpoint["busy"]) == (1, 0)

@@ -100,6 +100,14 @@ def test_test_installs_the_tools_and_passes_arguments_on(folder: Folder) -> None
     assert tests == "-m pytest -k retry"
 
 
+def test_soak_takes_its_minutes_and_arguments(folder: Folder) -> None:
+    words = ("soak", "MINUTES=5", "ARGS=--seed 7")
+    assert folder.make(*words, python=STAND_IN).returncode == 0
+    assert folder.noted()[-1] == "-m tests.soak --minutes 5 --seed 7"
+    assert folder.make("soak", python=STAND_IN).returncode == 0
+    assert folder.noted() == ["-m tests.soak --minutes 1"]
+
+
 def test_an_old_python_is_told_plainly(folder: Folder) -> None:
     done = folder.make("run", python=TOO_OLD)
     assert done.returncode != 0
@@ -110,6 +118,16 @@ def test_an_old_python_is_told_plainly(folder: Folder) -> None:
 
 def test_help_is_what_make_says_first(folder: Folder) -> None:
     done = folder.make(python=STAND_IN)
-    for target in ("run", "test", "check", "bench", "schema", "docs", "lock", "clean"):
+    for target in (
+        "run",
+        "test",
+        "check",
+        "bench",
+        "soak",
+        "schema",
+        "docs",
+        "lock",
+        "clean",
+    ):
         assert f"  make {target} " in done.stdout
     assert folder.noted() == []

@@ -190,6 +190,25 @@ def test_row_9_408_as_the_first_word_of_a_reused_connection(
     assert client.take().endswith(b"ok")
 
 
+@pytest.mark.parametrize(
+    ("status", "code"), [(408, "316-CONN-TERMINATED"), (425, "316-CONN-STALE")]
+)
+def test_rows_7_and_9_a_refusal_is_not_handed_on_once_a_later_try_may_have_acted(
+    make: MakeWire, status: int, code: str
+) -> None:
+    """It says that nothing was done: who believes it sends the POST again."""
+    wire = warmed(make)
+    client = ask(wire, post())
+    wire.origin().send(answer(status))
+    go_on(wire)
+    wire.origin().leave()  # Having acted, perhaps.
+    told = client.take()
+    assert status_of(told) == 502
+    assert header_of(told, "x-316-code") == code  # A 425 leaves the connection be.
+    assert header_of(told, "x-316-processed") is None
+    assert wire.faults[0]["processed"] == "unknown"
+
+
 def test_row_9_408_on_a_fresh_connection_is_an_answer(wire: FakeWire) -> None:
     assert status_of(wire.ask(post(), answer(408))) == 408
 

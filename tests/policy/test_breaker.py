@@ -77,6 +77,15 @@ def test_only_so_many_probes_at_once(breaker: CircuitBreaker) -> None:
     assert [breaker.admit(10.0) is not None for _ in range(4)] == [True] * 3 + [False]
 
 
+def test_probes_in_flight_are_told(breaker: CircuitBreaker) -> None:
+    opened(breaker)
+    assert breaker.probes_in_flight == 0
+    probe = permit_of(breaker, 10.0)
+    assert breaker.probes_in_flight == 1
+    breaker.settle(probe, Verdict.NEUTRAL, 10.0)
+    assert breaker.probes_in_flight == 0
+
+
 def test_enough_good_probes_close(breaker: CircuitBreaker) -> None:
     opened(breaker)
     run(breaker, *[Verdict.GOOD] * 3, now_s=10.0)

@@ -37,6 +37,16 @@ def test_few_retries_at_once() -> None:
     assert budget.try_withdraw(5.0)
 
 
+def test_what_is_in_flight_is_told() -> None:
+    budget = RetryBudget(BudgetLimits(min_concurrent=3))
+    budget.request_started(5.0)
+    assert budget.try_withdraw(5.0)
+    assert (budget.requests_in_flight, budget.retries_in_flight) == (1, 1)
+    budget.retry_ended()
+    budget.request_ended()
+    assert (budget.requests_in_flight, budget.retries_in_flight) == (0, 0)
+
+
 def test_more_at_once_while_more_is_in_flight() -> None:
     budget = RetryBudget(BudgetLimits(ratio=0.5, min_per_s=9, min_concurrent=1))
     for _ in range(8):

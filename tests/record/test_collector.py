@@ -47,6 +47,7 @@ NAMES = {
     "sidecar_timeouts_total",
     "sidecar_malformed_codes_total",
     "sidecar_loop_lag_seconds",
+    "sidecar_event_loop_tasks",
     "sidecar_build_info",
     "sidecar_config_info",
     "sidecar_log_lines_total",

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.record.process import CpuMeter, SuccessRate, memory_limit_bytes
+from sidecar.record.process import (
+    CpuMeter,
+    SuccessRate,
+    event_loop_tasks,
+    memory_limit_bytes,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,3 +63,16 @@ def test_the_limit_is_that_of_the_cgroup(
 
 def test_outside_of_a_cgroup_there_is_no_limit(tmp_path: Path) -> None:
     assert memory_limit_bytes(str(tmp_path)) is None
+
+
+async def test_the_tasks_of_the_loop_are_counted_while_they_last() -> None:
+    before = event_loop_tasks()
+    task = asyncio.create_task(asyncio.Event().wait())
+    assert event_loop_tasks() == before + 1
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert event_loop_tasks() == before
+
+
+def test_where_no_loop_runs_there_are_no_tasks() -> None:
+    assert event_loop_tasks() == 0
