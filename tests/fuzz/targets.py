@@ -86,7 +86,8 @@ def head(data: bytes) -> None:
     try:
         parsed = parse_request(raw)
     except HeadError as error:
-        return check_refusal(error)
+        check_refusal(error)
+        return
     again = parse_request(raw)  # Some of its lines are remembered by now.
     assert forwarding.facts(again) == forwarding.facts(parsed)
     for is_trusted in (False, True):
@@ -101,7 +102,8 @@ def response(data: bytes) -> None:
     try:
         parsed = parse_response(raw, method)
     except HeadError as error:
-        return check_refusal(error)
+        check_refusal(error)
+        return
     forwarding.check_response(parsed, method)
 
 
