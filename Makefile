@@ -16,8 +16,8 @@ COMPILE := $(BIN)/python -m piptools compile --quiet --strip-extras --no-annotat
   --no-emit-index-url --no-emit-find-links
 
 .DELETE_ON_ERROR:
-.PHONY: help run test test-compiled check format schema docs compile bench soak lock \
-  install-image clean
+.PHONY: help run test test-compiled check format schema docs compile bench fuzz soak \
+  lock install-image clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -58,6 +58,10 @@ bench: $(VENV)/.dev  ## Measure beside nginx, HAProxy, Caddy and aiohttp
 
 soak: $(VENV)/.dev  ## Traffic while the origin is killed, paused, reset: make soak MINUTES=5
 	$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),1) $(ARGS)
+
+fuzz: $(VENV)/.fuzz  ## Look for inputs that break a rule: make fuzz SECONDS=600 TARGET=head
+	$(BIN)/python -m tests.fuzz $(or $(TARGET),all) --seconds $(or $(SECONDS),60) \
+	  --folder $(VENV)/fuzz
 
 # Made with the oldest Python we support: a newer one may pin what that cannot install.
 lock: $(VENV)/.dev  ## Make the lock anew, with the newest versions
@@ -100,6 +104,10 @@ $(VENV)/.run: $(VENV)/.made .requirements/run.txt pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.run .requirements/dev.txt
 	$(PIP) install --quiet -r .requirements/dev.txt
+	@touch $@
+
+$(VENV)/.fuzz: $(VENV)/.dev .requirements/fuzz.txt
+	$(PIP) install --quiet --only-binary :all: -r .requirements/fuzz.txt
 	@touch $@
 
 # A copy of the sources beside its compiled modules; the sources here stay in use.

@@ -99,14 +99,15 @@ def _in_order(problems: list[Problem]) -> list[Problem]:
 def _problems(error: ValidationError, source: Source) -> list[Problem]:
     """Return one problem for each place, though a union may report several."""
     problems: dict[Path_, Problem] = {}
+    above: set[Path_] = set()  # Whatever a problem is below.
     details = error.errors(include_url=False)
     for detail in sorted(details, key=_is_of_the_wrong_branch):
         path = _real_path(detail["loc"], source.data)
-        is_wrong_branch = _is_of_the_wrong_branch(detail)
-        if is_wrong_branch and any(p[: len(path)] == path for p in problems):
+        if _is_of_the_wrong_branch(detail) and path in above:
             continue
         if path not in problems:
             problems[path] = _problem(detail, path, source)
+            above.update(path[:length] for length in range(len(path) + 1))
     return list(problems.values())
 
 

@@ -147,6 +147,9 @@ class SectionReader(Generic[F]):
             return FieldLine(known[0], value.strip(b" \t"), text + b"\r\n", known[1])
         line = self._line(text)
         self.judge(self._start, [line])
+        if line.key == b"content-length":  # Tabs around it are not read by all.
+            raw = b"%b: %b\r\n" % (name, line.value)
+            return FieldLine(line.key, line.value, raw, line.use)
         if line.key not in _MEANT_FOR_PARSERS and len(name) <= _MAX_NAME_BYTES:
             if len(self._names) >= _MAX_NAMES:
                 self._names.clear()
