@@ -100,6 +100,13 @@ def test_test_installs_the_tools_and_passes_arguments_on(folder: Folder) -> None
     assert tests == "-m pytest -k retry"
 
 
+def test_fuzz_installs_the_fuzzer_that_tests_do_without(folder: Folder) -> None:
+    assert folder.make("fuzz", "TARGET=head", python=STAND_IN).returncode == 0
+    *_, fuzzer, fuzzed = folder.noted()
+    assert fuzzer.endswith("-r .requirements/fuzz.txt")
+    assert fuzzed == "-m tests.fuzz head --seconds 60 --folder .venv/fuzz"
+
+
 def test_an_old_python_is_told_plainly(folder: Folder) -> None:
     done = folder.make("run", python=TOO_OLD)
     assert done.returncode != 0
@@ -110,6 +117,16 @@ def test_an_old_python_is_told_plainly(folder: Folder) -> None:
 
 def test_help_is_what_make_says_first(folder: Folder) -> None:
     done = folder.make(python=STAND_IN)
-    for target in ("run", "test", "check", "bench", "schema", "docs", "lock", "clean"):
+    for target in (
+        "run",
+        "test",
+        "check",
+        "bench",
+        "fuzz",
+        "schema",
+        "docs",
+        "lock",
+        "clean",
+    ):
         assert f"  make {target} " in done.stdout
     assert folder.noted() == []
