@@ -108,6 +108,13 @@ def test_soak_takes_its_minutes_and_arguments(folder: Folder) -> None:
     assert folder.noted() == ["-m tests.soak --minutes 1"]
 
 
+def test_fuzz_installs_the_fuzzer_that_tests_do_without(folder: Folder) -> None:
+    assert folder.make("fuzz", "TARGET=head", python=STAND_IN).returncode == 0
+    *_, fuzzer, fuzzed = folder.noted()
+    assert fuzzer.endswith("-r .requirements/fuzz.txt")
+    assert fuzzed == "-m tests.fuzz head --seconds 60 --folder .venv/fuzz"
+
+
 def test_an_old_python_is_told_plainly(folder: Folder) -> None:
     done = folder.make("run", python=TOO_OLD)
     assert done.returncode != 0
@@ -124,6 +131,7 @@ def test_help_is_what_make_says_first(folder: Folder) -> None:
         "check",
         "bench",
         "soak",
+        "fuzz",
         "schema",
         "docs",
         "lock",

@@ -122,6 +122,7 @@ def mutated(draw: st.DrawFn) -> bytes:
     return raw
 
 
+@pytest.mark.timeout(180)  # Some wait for what does not come.
 # The same ones each time: CI is not the place to find something new.
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(raw=mutated())

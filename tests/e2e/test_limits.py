@@ -227,7 +227,7 @@ async def test_short_descriptors_are_told_of_once(
 ) -> None:
     async with proxied() as proxy:
         before = resource.getrlimit(resource.RLIMIT_NOFILE)
-        most = descriptors.at_least_used() + 2
+        most = descriptors.used() + 2
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, before[1]))
         try:
             proxy.app.recorder._look()

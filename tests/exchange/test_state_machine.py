@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -26,7 +25,8 @@ from hypothesis.stateful import (
     rule,
 )
 
-from tests.support.wire import FakeWire
+from tests.exchange.sides import Answer, Client, Errors, Side
+from tests.exchange.spoken import read, request, response, split, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,17 +34,10 @@ if TYPE_CHECKING:
     from tests.support.ends import End
 
 # More of them on demand; this many take some seconds.
-EXAMPLES = int(os.environ.get("SIDECAR_EXAMPLES", "150"))
+EXAMPLES = int(os.environ.get("SIDECAR_EXAMPLES", "80"))
 STEPS = 40
-RETRY = {"preset": "idempotent", "backoff": {"base": "0s"}}
-VARYING = re.compile(  # Ids made by chance; a time that is told if it runs already.
-    rb"\r\n(x-request-id|traceparent|x-316-deadline-ms|x-316-fault-id): [^\r]*",
-    re.IGNORECASE,
-)
-ASKED = re.compile(rb"(GET|HEAD|POST) /([0-9]+) HTTP/1\.1\r\n")
-NUMBER = re.compile(rb"\r\nX-N: ([0-9]+)\r\n")
-LENGTH = re.compile(rb"\r\ncontent-length: ([0-9]+)\r\n")
-NO_CONTENT = (204, 304)
+pytestmark = pytest.mark.timeout(5 * EXAMPLES)  # They take that on no machine.
+
 
 FILL = st.sampled_from([b"", b"x", b"\r\n", b"0\r\n\r\n", b"y" * 40, b"z" * 300])
 CUTS = st.lists(st.integers(0, 400), max_size=3)
@@ -62,206 +55,6 @@ RESPONSES = (
 )  # fmt: skip
 ANSWERS = st.sampled_from(RESPONSES)
 TUNNEL_FOR = ("length", "chunked", "hints")  # To who asks for an upgrade.
-
-
-def chunks(fill: bytes, trailers: bytes = b"") -> bytes:
-    """Return `fill` as two chunks."""
-    halves = [half for half in (fill[:3], fill[3:]) if half]
-    body = b"".join(b"%x\r\n%b\r\n" % (len(half), half) for half in halves)
-    return body + b"0\r\n" + trailers + b"\r\n"
-
-
-def request(number: int, kind: str, fill: bytes) -> bytes:
-    """Return a request that can be told from all others."""
-    method = {"get": b"GET", "upgrade": b"GET", "last": b"GET", "old": b"GET"}
-    start = b"%b /%d HTTP/1.%d\r\nHost: a\r\n" % (
-        b"HEAD" if kind == "head" else method.get(kind, b"POST"),
-        number,
-        0 if kind == "old" else 1,
-    )
-    length = b"Content-Length: %d\r\n\r\n%b" % (len(fill), fill)
-    return start + {
-        "post": length,
-        "expect": b"Expect: 100-continue\r\n" + length,
-        "chunked": b"Transfer-Encoding: chunked\r\n\r\n" + chunks(fill, b"X-T: 1\r\n"),
-        "upgrade": b"Connection: Upgrade\r\nUpgrade: echo\r\n\r\n",
-        "last": b"Connection: close\r\n\r\n",
-    }.get(kind, b"\r\n")
-
-
-def response(number: int, kind: str, fill: bytes, *, is_head: bool) -> bytes:
-    """Return a response that names its request."""
-    status = {
-        "none": b"204 No Content", "not modified": b"304 Not Modified",
-        "unavailable": b"503 Service Unavailable", "upgrade": b"101 Switching",
-    }  # fmt: skip
-    head = b"HTTP/1.1 %b\r\nX-N: %d\r\n" % (status.get(kind, b"200 OK"), number)
-    content = b"" if is_head else fill
-    length = b"Content-Length: %d\r\n\r\n%b" % (len(fill), content)
-    if kind in ("none", "not modified"):
-        return head + b"\r\n"
-    if kind == "chunked":
-        body = b"" if is_head else chunks(fill, b"X-T: 2\r\n")
-        return head + b"Transfer-Encoding: chunked\r\n\r\n" + body
-    if kind == "until close":
-        return head + b"\r\n" + content
-    if kind == "upgrade":
-        return head + b"Connection: Upgrade\r\nUpgrade: echo\r\n\r\n"
-    before = {
-        "hints": b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n",
-        "continue": b"HTTP/1.1 100 Continue\r\n\r\n",
-    }
-    if kind == "last":
-        length = b"Connection: close\r\n" + length
-    return before.get(kind, b"") + head + length
-
-
-def split(raw: bytes, cuts: list[int]) -> list[bytes]:
-    """Return `raw` in parts, none of them empty."""
-    ends = sorted({cut for cut in cuts if 0 < cut < len(raw)} | {len(raw)})
-    starts = [0, *ends[:-1]]
-    return [raw[start:end] for start, end in zip(starts, ends, strict=True)]
-
-
-class Message(NamedTuple):
-    """A request or response as far as it has come."""
-
-    start: bytes
-    head: bytes  # Without what chance has made; empty: it says what failed.
-    content: bytes
-    is_whole: bool
-
-    @property
-    def status(self) -> int:
-        return int(self.start[9:12])
-
-    @property
-    def number(self) -> int | None:
-        """Return that of the request which a response says it answers."""
-        named = NUMBER.search(self.head)
-        return int(named[1]) if named else None
-
-
-def read(raw: bytes, methods: list[bytes] | None = None) -> list[Message]:
-    """Read a stream of requests, or of responses to requests of these methods."""
-    messages: list[Message] = []
-    finals = 0
-    while raw:
-        head, mark, rest = raw.partition(b"\r\n\r\n")
-        start, _, _ = head.partition(b"\r\n")
-        head = VARYING.sub(b"", head + b"\r\n")
-        if not mark:
-            return [*messages, Message(b"", raw, b"", is_whole=False)]
-        if methods is None:
-            content, raw, is_whole = body(head, rest, is_request=True)
-        else:
-            status = int(start[9:12])
-            is_bare = status < 200 or status in NO_CONTENT
-            is_bare |= finals < len(methods) and methods[finals] == b"HEAD"
-            finals += status >= 200
-            if status == 101:
-                content, raw, is_whole = rest, b"", False
-            elif is_bare:
-                content, raw, is_whole = b"", rest, True
-            else:
-                content, raw, is_whole = body(head, rest, is_request=False)
-        messages.append(Message(start, head, content, is_whole))
-    return messages
-
-
-def body(head: bytes, rest: bytes, *, is_request: bool) -> tuple[bytes, bytes, bool]:
-    """Return content, what follows it, and whether it is whole."""
-    lower = head.lower()
-    if b"\r\ntransfer-encoding: chunked\r\n" in lower:
-        return dechunked(rest)
-    length = LENGTH.search(lower)
-    if length is None:
-        return (b"", rest, True) if is_request else (rest, b"", False)
-    size = int(length[1])
-    return rest[:size], rest[size:], len(rest) >= size
-
-
-def dechunked(raw: bytes) -> tuple[bytes, bytes, bool]:
-    content = b""
-    while True:
-        line, mark, rest = raw.partition(b"\r\n")
-        if not mark:
-            return content, b"", False
-        size = int(line, 16)
-        if not size:
-            break
-        content, raw = content + rest[:size], rest[size + 2 :]
-    trailers, mark, rest = (b"\r\n" + rest).partition(b"\r\n\r\n")
-    return content + trailers, rest, bool(mark)
-
-
-class Errors(logging.Handler):
-    """Keeps what is logged as an error."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-        self.records: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.records.append(self.format(record))
-
-
-class Side:
-    """One of the two wires."""
-
-    def __init__(self, piece_bytes: int) -> None:
-        self.piece_bytes = piece_bytes  # 0: whole.
-        self.wire = FakeWire(
-            retry=RETRY,
-            circuit_breaker="off",  # Open, it answers at a head: before the body.
-            top={"limits": {"buffer": "1KiB"}},
-            upstream={"is_peer": True},
-        )
-        self.clients: list[End] = []
-
-    def send(self, end: End, raw: bytes) -> None:
-        end.send(raw, self.piece_bytes)
-
-    def asked(self) -> Counter[int]:
-        """Count how often each request has come to an origin."""
-        return Counter(
-            int(number)
-            for origin in self.wire.origins
-            for _, number in ASKED.findall(origin.received)
-        )
-
-    def origin_of(self, number: int) -> End | None:
-        """Return the open connection whose last request is this one."""
-        for origin in reversed(self.wire.origins):
-            asked = ASKED.findall(origin.received)
-            if asked and int(asked[-1][1]) == number:
-                return None if origin.is_closed else origin
-        return None
-
-
-@dataclass
-class Client:
-    """What the model knows of a client."""
-
-    asked: list[tuple[int, str]] = field(default_factory=list)
-    to_come: list[bytes] = field(default_factory=list)  # Of the last request.
-    has_ended: bool = False
-    is_last: bool = False  # It asked for something after which nothing can be asked.
-
-    @property
-    def methods(self) -> list[bytes]:
-        names = {"head": b"HEAD"}
-        return [names.get(kind, b"GET") for _, kind in self.asked]
-
-
-@dataclass
-class Answer:
-    """What the model knows of an answer that has begun."""
-
-    to_come: list[bytes]
-    closes: bool
-    is_tunnel: bool
-    is_uncut: bool  # If only its head is here, an attempt ends with its connection.
 
 
 class Conversation(RuleBasedStateMachine):
@@ -591,14 +384,6 @@ class Conversation(RuleBasedStateMachine):
         for side in self.sides:
             side.wire.end()
             assert "316-OP-FAIL" not in side.wire.codes
-
-
-def told(messages: list[Message]) -> list[object]:
-    """Return messages without what chance has made in our own answers."""
-    return [
-        message if message.number is not None or not message.start else message.status
-        for message in messages
-    ]
 
 
 TestConversation = Conversation.TestCase

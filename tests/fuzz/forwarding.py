@@ -119,7 +119,7 @@ class _Sink(asyncio.Transport):
 def check_response(head: ResponseHead, method: str) -> None:
     """What the client gets says the same to h11: status, fields, where it ends."""
     sink = _Sink()
-    writer = ResponseWriter(sink)
+    writer = ResponseWriter(sink, 64 * 1024)
     section = response_section(head, b"Via: 1.1 sidecar\r\n", FieldEdits(), [])
     if head.status == 101:
         writer.upgrade(section, head.named[b"upgrade"])

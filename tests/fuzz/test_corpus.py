@@ -59,6 +59,7 @@ def test_each_target_says_what_it_holds_true() -> None:
 
 
 @needs_atheris
+@pytest.mark.timeout(300)  # It starts a program that looks at each of its modules.
 def test_a_short_run_is_guided_by_what_it_reaches(tmp_path: Path) -> None:
     done = fuzz("head", 2, tmp_path)
     assert done.is_good, done.told
@@ -67,6 +68,7 @@ def test_a_short_run_is_guided_by_what_it_reaches(tmp_path: Path) -> None:
 
 
 @needs_atheris
+@pytest.mark.timeout(300)
 def test_a_finding_is_kept_and_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,7 +16,7 @@ from tests.support.outcomes import snapshot
 if TYPE_CHECKING:
     from sidecar.settings.snapshot import Snapshot
 
-NOTHING = Usage(1, None, 1, None)
+NOTHING = Usage(1, None, 1, 1 << 31)
 
 
 def pressure() -> Pressure:
@@ -40,8 +40,8 @@ def test_it_stays_high_until_it_has_eased() -> None:
 
 
 def test_without_a_limit_nothing_runs_short() -> None:
-    usage = Usage(1 << 40, None, 1 << 20, None)
-    assert (usage.memory_ratio, usage.descriptor_ratio) == (0.0, 0.0)
+    usage = Usage(1 << 40, None, 1 << 20, 1 << 31)
+    assert usage.memory_ratio == 0.0
     assert list(pressure().look(None, usage)) == []
 
 
@@ -70,7 +70,7 @@ def test_a_pool_nearly_used_up_is_named() -> None:
 
 
 def test_memory_over_its_limit_is_told() -> None:
-    usage = Usage(900, 1000, 1, None)
+    usage = Usage(900, 1000, 1, 1 << 31)
     [(spec, upstream, detail)] = pressure().look(None, usage)
     assert (spec.code, upstream) == ("316-MEM-PRESSURE", "")
     assert detail == "900 bytes resident, the limit is 1000"
