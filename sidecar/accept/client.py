@@ -385,14 +385,15 @@ class ClientConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Give bytes to whom they belong."""
-        if self._exchange is not None:
-            rest = self._exchange.on_client_data(data)
+        exchange = self._exchange
+        if exchange is not None:
+            rest = exchange.on_client_data(data)
             if rest:
                 self._buffer += rest
                 limits = self._acceptor.runtime.snapshot.limits
                 if len(self._buffer) > limits.buffer_bytes:
                     self.pause_reading()
-            if self._exchange is not None and self._exchange.is_gathering:
+            if exchange.is_gathering:  # The rest is in its place: it may go on.
                 self.meeting.deliver()
         elif self._is_discarding:
             self._discard(data)

@@ -221,7 +221,7 @@ class FakeWire:
     ) -> UpstreamConnection:
         """Make the connection that a connector was asked for."""
         connection = UpstreamConnection(
-            64 * 1024,
+            self.upstream.settings.response_header_max_bytes,
             self.runtime.snapshot.limits.buffer_bytes,
             lambda closed: forget(endpoint, closed),
         )
