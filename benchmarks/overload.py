@@ -46,6 +46,7 @@ _SEARCH_S = 0.5
 _SEARCH_WARM_UP_S = 0.2
 _LAST_STEP = 1.1  # To a tenth: the curve shows the rest.
 _FIRST_GUESS_PER_S = 1000.0
+_CALM_RATIO = 0.5  # Of the deadline: what takes longer waits in a queue that grows.
 _FULL_SHARE = 0.95  # Of what is offered: it can serve that.
 _GRACE_S = 20.0
 _CALM_S = 0.5  # Between two loads: what waits from the one is no part of the next.
@@ -240,15 +241,16 @@ def _capacity_per_s(client: Client) -> float:
     per_s, best_per_s, step = _FIRST_GUESS_PER_S, 0.0, 2.0
     while step > _LAST_STEP:
         told = client.load(per_s, _SEARCH_S, _SEARCH_WARM_UP_S)
-        best_per_s = max(best_per_s, told["good"] / _SEARCH_S)
-        if told["good"] >= told["offered"] * _FULL_SHARE:
+        is_full = told["good"] < told["offered"] * _FULL_SHARE
+        if not is_full and told["p99_ms"] < DEADLINE_MS * _CALM_RATIO:
+            best_per_s = max(best_per_s, told["good"] / _SEARCH_S)
             per_s *= step
         else:
             time.sleep(_CALM_S)
             per_s /= step
             step **= 0.5
             per_s *= step
-    return best_per_s
+    return best_per_s or per_s
 
 
 def _point(

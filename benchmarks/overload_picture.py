@@ -52,7 +52,7 @@ def _draw_goodput(axes: Axes, points: Sequence[Point], title: str) -> None:
         )  # fmt: skip
     limit = 100 * TARGET_RATIO
     axes.axhline(limit, color=_INK, linestyle=(0, (4, 3)), linewidth=1)
-    axes.text(5.05, limit, f"{limit:g} %", color=_INK, fontsize=8.5, va="center")
+    axes.text(0.5, limit + 1.5, f"{limit:g} %", color=_INK, fontsize=8.5)
     axes.set_ylim(0, 108)
     axes.set_title(title, loc="left", fontsize=11, color=_INK)
     axes.set_ylabel("% of its peak", color=_FAINT)

@@ -203,15 +203,16 @@ class Shedder:
         share = min(1.0, since_s / _MEAN_OF_S)
         self._per_s += share * (self.accepted / since_s - self._per_s)
         self._looked_s, self.accepted = now_s, 0
-        count, refused = waiting(listener), 0
+        count, refused, is_full = waiting(listener), 0, False
         wait_s = count / max(self._per_s, 1.0)
         if admission.is_late:
             most = max(_LEAST_BACKLOG, int(self._per_s * limit_s.lag_s / 2))
             refused = self._sweep(listener, min(count - most, _MOST_SWEPT))
+            is_full = count >= min(most, self._backlog)  # The kernel refuses, too.
             self._set_backlog(most)
         else:
             self._set_backlog(self._long_backlog)
-        admission.observe_queue(now_s, wait_s, has_refused=refused > 0)
+        admission.observe_queue(now_s, wait_s, has_refused=refused > 0 or is_full)
         self._tick_at(now_s + (_TICK_S if not admission.is_late else _FAST_TICK_S))
 
     def _set_backlog(self, most: int) -> None:

@@ -37,6 +37,7 @@ _LEAST_SHARE: Final = 0.02  # Passes whatever the usage, to see when it has ease
 _LEAST_IN_FLIGHT: Final = 8  # Likewise; so few are not why a loop is late.
 _NO_LIMIT: Final = 1 << 60
 _FASTEST_FALL: Final = 0.5  # In one step: a single stall says little.
+_RELAPSE_TIMES: Final = 10
 _EASED_RATIO: Final = 0.5  # Of the limit: the loop is in time.
 
 
@@ -58,16 +59,26 @@ class Sustained:
     Attributes:
         is_near: It has been over 90 % of the limit for a while.
         is_on: It has been over the limit for a while; it ends when it has been
-            below half of it for as long.
+            below half of it for as long. Soon after that a tenth of the while is
+            enough: the cause is known, and was not gone.
     """
 
-    __slots__ = ("_eased_since_s", "_for_s", "_high_since_s", "_limit_s",
-                 "_near_since_s", "is_near", "is_on")  # fmt: skip
+    __slots__ = (
+        "_eased_since_s",
+        "_ended_s",
+        "_for_s",
+        "_high_since_s",
+        "_limit_s",
+        "_near_since_s",
+        "is_near",
+        "is_on",
+    )  # fmt: skip
 
     def __init__(self, limits: OverloadLimits) -> None:
         self._limit_s = limits.lag_s
         self._for_s = limits.lag_for_s
         self._near_since_s = self._high_since_s = self._eased_since_s = _NEVER_S
+        self._ended_s = -_NEVER_S
         self.is_near = self.is_on = False
 
     def observe(self, now_s: float, late_s: float, *, is_needed: bool = False) -> None:
@@ -84,10 +95,14 @@ class Sustained:
         self._near_since_s = min(self._near_since_s, now_s) if is_near else _NEVER_S
         self._high_since_s = min(self._high_since_s, now_s) if is_high else _NEVER_S
         self._eased_since_s = min(self._eased_since_s, now_s) if is_eased else _NEVER_S
-        if now_s - self._high_since_s >= for_s:
+        is_relapse = now_s - self._ended_s < _RELAPSE_TIMES * for_s
+        if now_s - self._high_since_s >= (
+            for_s / _RELAPSE_TIMES if is_relapse else for_s
+        ):
             self.is_on = True
-        elif now_s - self._eased_since_s >= for_s:
+        elif self.is_on and now_s - self._eased_since_s >= for_s:
             self.is_on = False
+            self._ended_s = now_s
         self.is_near = self.is_on or now_s - self._near_since_s >= for_s
 
 

@@ -88,6 +88,18 @@ def test_in_time_again_it_takes_more_beat_by_beat_until_nothing_is_refused() -> 
     assert not load.admission.is_on
 
 
+def test_late_again_soon_after_it_is_refused_sooner() -> None:
+    """Else a load that lasts would get a second of everything again and again."""
+    load = Load()
+    load.be_late(3.0)
+    for _ in range(15):
+        load.beat(0.0)
+    assert not load.admission.is_late
+    load.beat(LATE_S)
+    load.beat(LATE_S)
+    assert load.admission.is_late
+
+
 def test_between_half_of_the_limit_and_the_limit_it_stays_as_it_is() -> None:
     load = Load()
     load.be_late(1.5, offered=1000)
