@@ -198,3 +198,66 @@ def test_a_client_that_ended_its_half_before_the_switch_has(wire: FakeWire) -> N
         b"HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
     )
     assert wire.origin().has_eof
+
+
+def test_a_tunnel_may_be_silent_for_an_hour_unless_told_otherwise(
+    wire: FakeWire,
+) -> None:
+    """Not for the fifteen seconds that a request may take."""
+    client, origin = tunnel(wire)
+    wire.clock.advance(59 * 60)
+    assert wire.codes == []
+    origin.send(b"\x89\x00")  # A ping.
+    wire.clock.advance(59 * 60)
+    client.send(b"\x8a\x80mask")
+    wire.clock.advance(59 * 60)
+    assert wire.codes == []
+    wire.clock.advance(2 * 60)
+    assert wire.codes == ["316-TIMEOUT-IDLE"]
+    assert client.is_closed
+    assert origin.is_closed
+
+
+@pytest.mark.parametrize("status", [400, 403, 426])
+def test_a_refused_upgrade_leaves_the_connection_usable(
+    wire: FakeWire, status: int
+) -> None:
+    client = wire.client()
+    client.send(ASK)
+    line = b"Sec-WebSocket-Version: 13\r\n"
+    wire.origin().send(
+        b"HTTP/1.1 %d No\r\n%bContent-Length: 2\r\n\r\nno" % (status, line)
+    )
+    answer = client.take()
+    assert status_of(answer) == status
+    assert header_of(answer, "sec-websocket-version") == "13"
+    assert answer.endswith(b"no")
+    client.send(ASK)
+    wire.origin().send(SWITCH)
+    assert status_of(client.take()) == 101
+
+
+def test_what_the_two_ends_agree_on_is_none_of_our_business(wire: FakeWire) -> None:
+    """A wrong Sec-WebSocket-Accept is for the client to find."""
+    client = wire.client()
+    offered = "permessage-deflate; server_max_window_bits=10, x-other"
+    client.send(
+        get(
+            "/",
+            "Connection: Upgrade",
+            "Upgrade: websocket",
+            f"Sec-WebSocket-Extensions: {offered}",
+            "Sec-WebSocket-Protocol: a, b",
+            "Sec-WebSocket-Protocol: c",
+        )
+    )
+    sent = wire.origin().take()
+    assert header_of(sent, "sec-websocket-extensions") == offered
+    assert sent.count(b"Sec-WebSocket-Protocol: ") == 2
+    wire.origin().send(
+        b"HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Accept: wrong\r\nSec-WebSocket-Protocol: z\r\n\r\n"
+    )
+    answer = client.take()
+    assert header_of(answer, "sec-websocket-accept") == "wrong"
+    assert header_of(answer, "sec-websocket-protocol") == "z"

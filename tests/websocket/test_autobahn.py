@@ -1,4 +1,4 @@
-"""Autobahn|Testsuite, all of its cases, against both roles, direct and through.
+"""Autobahn|Testsuite against both roles, direct and through.
 
 Its verdicts must be the same for both: what an implementation does badly on its
 own it may do badly behind the sidecar, but nothing else. It runs on Python 2.7
@@ -30,8 +30,9 @@ ROOT = Path(__file__).parents[2]
 WSTEST = shutil.which("wstest", path=str(ROOT / ".venv" / "wstest" / "bin")) or (
     shutil.which("wstest")
 )
-# Minutes each, and about speed alone: one of 64 MiB is in test_messages.py.
-LEFT_OUT = ["9.*", "12.4.*", "12.5.*", "13.4.*", "13.5.*", "13.6.*", "13.7.*"]
+# Without those about speed (9), and the 145 and 400 of UTF-8 (6) and compression (12,
+# 13), which take minutes: `cases.py` has a selection of them.
+CHOSEN = ["1.*", "2.*", "3.*", "4.*", "5.*", "7.*", "10.*"]
 
 pytestmark = [
     pytest.mark.skipif(WSTEST is None, reason="needs wstest: .requirements/wstest"),
@@ -45,7 +46,7 @@ async def wstest(
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run the suite in a mode; end it if it is still running."""
     file = folder / f"{mode}.json"
-    base = {"outdir": str(folder / mode), "cases": ["*"], "exclude-cases": LEFT_OUT}
+    base = {"outdir": str(folder / mode), "cases": CHOSEN, "exclude-cases": []}
     file.write_text(json.dumps({**base, "exclude-agent-cases": {}, **spec}))
     assert WSTEST is not None
     process = await asyncio.create_subprocess_exec(
@@ -72,7 +73,7 @@ def verdicts(folder: Path, agent: str) -> dict[str, tuple[str, str, object]]:
 
 def assert_same(folder: Path) -> None:
     direct, through = verdicts(folder, "direct"), verdicts(folder, "through")
-    assert len(direct) > 250
+    assert len(direct) > 100
     assert through == direct
     assert {found[0] for found in direct.values()} <= {
         "OK", "NON-STRICT", "INFORMATIONAL", "UNIMPLEMENTED",
