@@ -67,14 +67,14 @@ class Servers:
 
     async def close(self) -> None:
         """Stop."""
-        if self._socket is not None:
-            self._socket.remove()
-            self._socket = None
         while self._running:
             server, runner = self._running.pop()
             server.close()
             await runner.cleanup()
             await server.wait_closed()
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
     def _admin(
         self, way: Way, token: AdminToken, throttle: Throttle

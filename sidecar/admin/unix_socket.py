@@ -47,8 +47,9 @@ class UnixSocket:
         finally:
             os.umask(before)
 
-    def remove(self) -> None:
-        """Take the file away, if it is still this socket's."""
+    def close(self) -> None:
+        """Listen no more; take the file away, if it is still this socket's."""
+        self.sock.close()
         try:
             if os.path.samestat(os.lstat(self.path), self._file):
                 Path(self.path).unlink()

@@ -41,13 +41,9 @@ def _serve(loaded: Loaded) -> None:
     import uvloop  # noqa: PLC0415 - after the settings are known to be good
 
     from sidecar import descriptors  # noqa: PLC0415 - likewise
-    from sidecar.record.own_log import OwnLogFormatter  # noqa: PLC0415 - likewise
+    from sidecar.record.own_log import install  # noqa: PLC0415 - likewise
 
-    level = loaded.snapshot.log_level.upper()
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(OwnLogFormatter())
-    logging.basicConfig(handlers=[handler])
-    logging.getLogger("sidecar").setLevel(level)
+    install(sys.stderr, loaded.snapshot.log_level.upper())
     _forbid_core_dumps()
     descriptors.raise_limit()
     if warning := descriptors.shortage(loaded.snapshot):

@@ -10,12 +10,38 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
+import threading
+from typing import TYPE_CHECKING
 
 from sidecar.faults.classify import places_of
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _OURS = "sidecar"
 _MAX_CHAIN = 8
+
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+_log = logging.getLogger(__name__)
+
+
+def install(stream: TextIO, level: str) -> None:
+    """Let all of this process's log, and what ends it or a thread, be told so."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(OwnLogFormatter())
+    logging.basicConfig(handlers=[handler])
+    logging.getLogger(_OURS).setLevel(level)
+    sys.excepthook = lambda kind, error, trace: _log.critical(
+        "ended by a bug", exc_info=(kind, error, trace)
+    )
+    threading.excepthook = lambda ended: _log.error(
+        "a thread was ended by a bug",
+        exc_info=None
+        if ended.exc_value is None
+        else (ended.exc_type, ended.exc_value, ended.exc_traceback),
+    )
 
 
 class OwnLogFormatter(logging.Formatter):

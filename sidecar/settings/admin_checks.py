@@ -8,7 +8,7 @@ from sidecar.settings.compile import is_loopback
 from sidecar.settings.token_file import (
     HINT,
     TokenError,
-    is_there,
+    UnreadableError,
     is_world_readable,
     read_token,
 )
@@ -28,10 +28,12 @@ def find_admin_problems(admin: AdminSettings, source: Source) -> Iterator[Proble
         message = f"{admin.listen} can be reached from elsewhere, and there is no token"
         hint = f"use 127.0.0.1:{admin.listen.port}, or set admin.token_file"
         yield source.problem(("admin", "listen"), message, hint)
-    if path is None or not is_there(path):
-        return  # It is on the host that will serve: here it is a warning.
+    if path is None:
+        return
     try:
         read_token(path)
+    except UnreadableError:
+        return  # It may be there where it is to serve: a warning will do.
     except TokenError as error:
         message = f"the file {error}"
         yield source.problem(("admin", "token_file"), message, HINT)
@@ -50,9 +52,12 @@ def find_admin_warnings(admin: AdminSettings, source: Source) -> Iterator[Proble
     if path is None:
         return
     at = ("admin", "token_file")
-    if not is_there(path):
-        message = "the file is not there: until it is, nothing can be changed"
+    try:
+        read_token(path)
+    except TokenError as error:
+        message = f"the file {error}: until it can be, nothing can be changed"
         yield source.problem(at, message, HINT)
-    elif is_world_readable(path):
+        return
+    if is_world_readable(path):
         message = "every user of this host may read the file"
         yield source.problem(at, message, "chmod o-r; in Kubernetes: defaultMode 0440")

@@ -17,11 +17,16 @@ class TokenError(Exception):
     """A token cannot be used; says why, never what it is."""
 
 
+class UnreadableError(TokenError):
+    """The file cannot be read, here and by this user."""
+
+
 def read_token(path: str) -> bytes:
     """Return the token in a file; a line break at its end is none of it.
 
     Raises:
-        TokenError: The file cannot be read, or what is in it is no good token.
+        TokenError: What is in the file is no good token.
+        UnreadableError: The file cannot be read.
     """
     try:
         with Path(path).open("rb") as file:
@@ -29,7 +34,7 @@ def read_token(path: str) -> bytes:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a path"
         msg = f"cannot be read: {reason}"
-        raise TokenError(msg) from None
+        raise UnreadableError(msg) from None
     return checked(data.strip(b"\r\n"))
 
 
@@ -48,15 +53,6 @@ def checked(token: bytes) -> bytes:
         msg = "holds a token with characters other than A-Z a-z 0-9 - . _ ~ + / ="
         raise TokenError(msg)
     return token
-
-
-def is_there(path: str) -> bool:
-    """Tell whether there is such a file, as far as this user can see."""
-    try:
-        Path(path).stat()
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 def is_world_readable(path: str) -> bool:

@@ -74,7 +74,7 @@ def test_another_user_cannot_connect() -> None:
             path.chmod(0o666)
             assert another_user_connects(path) == ""
         finally:
-            bound.sock.close()
+            bound.close()
 
 
 def another_user_connects(path: Path) -> str:
@@ -143,6 +143,5 @@ def test_at_the_end_only_its_own_file_is_removed(path: Path) -> None:
     path.unlink()
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(path))
-        mine.remove()
-        mine.sock.close()
+        mine.close()
         assert path.exists()

@@ -59,7 +59,9 @@ TO_CLIENT = st.sampled_from(
      b"Location", b"Set-Cookie", b"X-316-Retry", b"Connection", b"Keep-Alive",
      b"Upgrade", b"X-Other", b"Content-Type"]
 )  # fmt: skip
-MUCH = settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+MUCH = settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 
 
 def requests_in(data: bytes) -> Iterator[h11.Request]:
@@ -140,6 +142,28 @@ def test_no_field_of_an_origin_adds_a_field_downstream(
     wire.end()
 
 
+@MUCH
+@given(st.lists(st.tuples(TO_CLIENT, VALUES), max_size=3))
+def test_no_trailer_of_an_origin_adds_a_line(
+    fields: list[tuple[bytes, bytes]],
+) -> None:
+    """What h11 reads behind the last chunk is what was sent, or the answer ends."""
+    wire = FakeWire(retry={"preset": "off"})
+    lines = b"".join(b"%b: %b\r\n" % field for field in fields)
+    start = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n"
+    client = wire.client()
+    client.send(get())
+    wire.origin().send(start + lines + b"\r\n")
+    head, _, body = client.take().partition(b"\r\n\r\n")
+    if head.startswith(b"HTTP/1.1 200 ") and b"0\r\n" in body:
+        trailers = body.partition(b"0\r\n")[2].removesuffix(b"\r\n")
+        sent_names = {line.partition(b":")[0].lower() for line in lines.split(b"\r\n")}
+        for line in filter(None, trailers.split(b"\r\n")):
+            assert line.partition(b":")[0].lower() in sent_names
+            assert not set(line) & {0x0A, 0x0D, 0x00, 0x1B, 0x7F}
+    wire.end()
+
+
 @pytest.mark.parametrize(
     "code",
     ["316-lower", "316-", "316", "nonsense", "316-A B", "316-A,316-B", "316-A\t",
@@ -195,6 +219,7 @@ def test_a_body_that_tells_of_a_path_cannot_be_made_to_say_more(
     wire.end()
 
 
+@settings(deadline=None)
 @given(st.text(), st.sampled_from(["text/html", "text/plain", "*/*", "grpc"]))
 def test_a_detail_of_any_text_stays_where_it_belongs(text: str, accept: str) -> None:
     """It is for people and may quote what the system or a peer said."""
@@ -216,6 +241,7 @@ def test_a_detail_of_any_text_stays_where_it_belongs(text: str, accept: str) -> 
         assert len(reply.body.decode().splitlines()) == 8
 
 
+@settings(deadline=None)
 @given(st.text(max_size=80))
 def test_proxy_status_is_a_structured_field_whatever_the_code(code: str) -> None:
     """RFC 9651, 3.3.3: a string is printable ASCII, quote and backslash escaped."""

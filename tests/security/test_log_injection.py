@@ -10,7 +10,7 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -45,6 +45,7 @@ def written() -> Callable[[Callable[[logging.Logger], object]], str]:
 Write = Any
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_a_record_is_one_line_of_printable_text(text: str) -> None:
     record = logging.LogRecord("sidecar.x", 30, "x.py", 1, "met %s", (text,), None)
@@ -208,12 +209,17 @@ async def test_a_process_writes_its_log_so(tmp_path: Any) -> None:
         "routes: [{name: all, upstream: a}]\n"
     )
     code = (
-        "import asyncio, logging, sys, resource\n"
+        "import logging, resource, sys, threading\n"
         "from sidecar.app import App\n"
         "async def run(app):\n"
         f"    logging.getLogger('lib').error('%s\\n{CANARY}', '{CANARY}')\n"
         f"    logging.getLogger('sidecar').error('a\\x1b[2J\\nb')\n"
-        "    print(resource.getrlimit(resource.RLIMIT_CORE)[0])\n"
+        "    print(resource.getrlimit(resource.RLIMIT_CORE)[0], flush=True)\n"
+        f"    thread = threading.Thread(target=int, args=['{CANARY}'])\n"
+        "    thread.start()\n"
+        "    thread.join()\n"
+        f"    await app.close()\n"
+        f"    raise KeyError('{CANARY}')\n"
         "App.run = run\n"
         "from sidecar.cli import main\n"
         "main(['run', '-c', sys.argv[1]])\n"
@@ -226,4 +232,7 @@ async def test_a_process_writes_its_log_so(tmp_path: Any) -> None:
     assert CANARY.encode() not in err
     assert b"ERROR lib: %s\n" in err
     assert b"ERROR sidecar: a\\x1b[2J\\nb\n" in err
+    assert b"ERROR sidecar.record.own_log: a thread was ended by a bug: ValueErr" in err
+    assert b"CRITICAL sidecar.record.own_log: ended by a bug: KeyError at " in err
+    assert b"Traceback" not in err
     assert out == b"0\n"  # No core dump, whoever started it.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import typer
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -87,6 +87,7 @@ def test_no_value_that_goes_into_a_head_can_hold_a_line_break(
     assert all(len(one.splitlines()) == 1 for one in found)
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1, max_size=30), st.integers(0, len(value_places("")) - 1))
 def test_what_is_let_in_is_visible_ascii(text: str, place: int) -> None:
     try:
@@ -172,6 +173,7 @@ PLAIN = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.sampled_from(["set", "add"]), PLAIN)
 def test_of_edits_config_shows_names_alone(kind: str, value: object) -> None:
     found = masked({"request_headers": {kind: {"x-plain": value}}})

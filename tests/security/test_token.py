@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.admin.token import VARIABLE, AdminToken
@@ -108,6 +108,7 @@ def test_a_token_of_the_environment_that_is_no_good_is_not_used(
     assert not bad or bad not in caplog.text
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=64))
 def test_whatever_is_refused_is_not_quoted(data: bytes) -> None:
     """What is said of it depends on what is wrong, not on what it is."""
@@ -150,9 +151,11 @@ def test_check_warns_of_a_file_that_everybody_may_read(file: Path) -> None:
     assert "every user of this host may read the file" in told
 
 
-def test_check_warns_of_a_file_that_is_not_there() -> None:
-    [told] = problems(token_file="/none/token")
-    assert "the file is not there" in told
+@pytest.mark.parametrize("path", ["/none/token", "/", "x" * 5000])
+def test_check_warns_of_a_file_that_cannot_be_read_here(path: str) -> None:
+    """It may be there where it is to serve, and traffic does not depend on it."""
+    [told] = problems(token_file=path)
+    assert told.startswith("x:2:3: admin.token_file: the file cannot be read: ")
 
 
 def test_check_demands_a_token_file_beyond_loopback(file: Path) -> None:
