@@ -152,9 +152,7 @@ class Try:
         """
         connection = self.connection
         assert connection is not None  # noqa: S101 - for the type checker
-        if not connection.is_open or (
-            self.is_reused and method not in SAFE and connection.has_input()
-        ):
+        if not connection.is_open or (self.is_reused and connection.has_input()):
             raise self._loss(connection.error, may_have_received=False)
         self.phase = _WRITE
         connection.begin(self, method, head)

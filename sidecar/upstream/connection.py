@@ -182,8 +182,9 @@ class UpstreamConnection(asyncio.Protocol):
     def has_input(self) -> bool:
         """Tell whether an idle connection has something to read: its end, mostly.
 
-        The event loop may not have come round to it. The system call costs about
-        a microsecond: ask for what must not be sent twice.
+        The event loop may not have come round to it. What lies there would be taken
+        for the answer to a request that has not been sent yet, so the system call,
+        less than a microsecond, is worth its while.
         """
         if self._poller is None:
             self._poller = select.poll()

@@ -69,14 +69,18 @@ def test_row_2_found_closed_before_the_write(make: MakeWire, request_: bytes) ->
     assert client.take().endswith(b"ok")
 
 
-def test_row_2_input_found_before_a_post(make: MakeWire) -> None:
-    """An idle connection has nothing to say but its end: so POST does not risk it."""
+@BOTH
+@pytest.mark.parametrize("unread", [b"x", OK])
+def test_row_2_input_found_before_the_write(
+    make: MakeWire, request_: bytes, unread: bytes
+) -> None:
+    """An idle connection has nothing to say but its end; no answer is lying there."""
     wire = warmed(make)
-    wire.origin().leave_unread(b"x")
-    client = ask(wire, post())
+    wire.origin().leave_unread(unread)
+    client = ask(wire, request_)
     go_on(wire)
     assert len(wire.origins) == 2
-    assert b"POST" not in wire.origin(0).received
+    assert wire.origin(0).received.count(b"HTTP/1.1") == 1
     wire.origin().send(OK)
     assert client.take().endswith(b"ok")
 
