@@ -17,28 +17,24 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
-from sidecar import forwarding, max_forwards, retrying, telling
+from sidecar import admission, forwarding, max_forwards, retrying, telling
 from sidecar.accept.request_body import RequestBody
+from sidecar.answering import answer, is_answered_here, outcome_of, tags_of
 from sidecar.attempt import Try
 from sidecar.checkout import Checkout
 from sidecar.faults.catalogue import FaultCode, ProxyFault
 from sidecar.faults.classify import (
     BUSINESS_ERROR,
-    classify_timeout,
     classify_unexpected,
     processed_by,
 )
-from sidecar.faults.render import LocalReply, ReplyRequest, render, tag_fields
 from sidecar.model import (
     NO_BODY,
     Attempt,
     Fault,
-    Outcome,
     Phase,
     Processed,
-    TimeoutKind,
 )
-from sidecar.policy.deadline import parse_deadline_ms, parse_grpc_timeout
 from sidecar.policy.retry import IDEMPOTENT, Retry, StopReason
 from sidecar.settings.snapshot import FieldEdits
 from sidecar.upstream.pool import Connect
@@ -72,31 +68,31 @@ class Exchange:
     __slots__ = (
         "_answered",
         "_body_fault",
-        "_common",
-        "_fault",
-        "_found",
-        "_has_slot",
         "_is_rested",
-        "_is_uploading",
         "_last_fault",
-        "_meeting",
         "_needs_fresh",
-        "_request_id",
-        "_retry_skipped",
-        "_route",
-        "_start_s",
-        "_start_wall_ns",
-        "_status",
-        "_trace",
-        "_try",
-        "_tunnel",
         "attempts",
         "body",
         "client",
+        "common",
+        "fault",
+        "found",
+        "has_slot",
         "head",
         "is_budget_taken",
+        "is_uploading",
         "limits",
+        "meeting",
+        "request_id",
+        "retry_skipped",
+        "route",
         "runtime",
+        "start_s",
+        "start_wall_ns",
+        "status",
+        "trace",
+        "tunnel",
+        "under_way",
         "writer",
     )
 
@@ -119,26 +115,26 @@ class Exchange:
         )
         self.attempts: tuple[Attempt, ...] = ()
         self.is_budget_taken = False
-        self._meeting = client.meeting
-        self._start_s = runtime.clock.now_s()
-        self._start_wall_ns = runtime.clock.wall_ns()
-        self._trace = trace_context.begin(head.named, runtime.rng, runtime.sample_ratio)
-        self._request_id = forwarding.request_id(head, self._trace, runtime.rng)
-        self._route: RouteState | None = None
-        self._found: Found | None = None
-        self._common = b""  # Of the heads of all attempts.
-        self._try: Try | None = None
+        self.meeting = client.meeting
+        self.start_s = runtime.clock.now_s()
+        self.start_wall_ns = runtime.clock.wall_ns()
+        self.trace = trace_context.begin(head.named, runtime.rng, runtime.sample_ratio)
+        self.request_id = forwarding.request_id(head, self.trace, runtime.rng)
+        self.route: RouteState | None = None
+        self.found: Found | None = None
+        self.common = b""  # Of the heads of all attempts.
+        self.under_way: Try | None = None
         self._answered: Try | None = None  # The last attempt that brought an answer.
         self._last_fault: ProxyFault | None = None
         self._body_fault: ProxyFault | None = None  # The rest of it means nothing.
         self._needs_fresh = False
-        self._tunnel: UpstreamConnection | None = None
-        self._status = 0
-        self._fault: Fault | None = None
-        self._retry_skipped = ""
-        self._has_slot = False
+        self.tunnel: UpstreamConnection | None = None
+        self.status = 0
+        self.fault: Fault | None = None
+        self.retry_skipped = ""
+        self.has_slot = False
         self._is_rested = True
-        self._is_uploading = False  # It has a place for a body that is still to come.
+        self.is_uploading = False  # It has a place for a body that is still to come.
         self.limits.begin()
         self.writer.begin(head.minor, keep_alive=head.keep_alive)
 
@@ -150,12 +146,12 @@ class Exchange:
     @property
     def is_gathering(self) -> bool:
         """Tell whether more of the body is awaited before anything is done."""
-        return not self._has_slot and bool(self._common)
+        return not self.has_slot and bool(self.common)
 
     @property
     def is_tunnel(self) -> bool:
         """Tell whether the connection has become a byte tunnel."""
-        return self._tunnel is not None
+        return self.tunnel is not None
 
     # The story.
 
@@ -164,21 +160,21 @@ class Exchange:
         try:
             await self._travel()
         except ProxyFault as fault:
-            self._answer(fault)
+            answer(self, fault)
         except Exception as error:  # noqa: BLE001 - the one net: a bug is an answer
             _log.exception("exchange failed")
-            self._answer(classify_unexpected(error))
+            answer(self, classify_unexpected(error))
         finally:
             self._leave()
         return self.writer.keep_alive
 
     async def _travel(self) -> None:
-        found, route = self._match()
-        if self.head.method in max_forwards.METHODS and self._is_answered_here():
+        route = admission.match(self)
+        if self.head.method in max_forwards.METHODS and is_answered_here(self):
             return
-        self._admit(found, route)
-        if not self._has_slot:
-            await self._gather(route.upstream)
+        admission.admit(self, route)
+        if not self.has_slot:
+            await admission.gather(self, route.upstream)
         while True:
             attempt = self._new_try(route)
             fault: ProxyFault | None = None
@@ -196,116 +192,10 @@ class Exchange:
                 return
             await self._go_again(attempt, fault, decision)
 
-    def _match(self) -> tuple[Found, RouteState]:
-        """Find the route."""
-        runtime, head, listener = self.runtime, self.head, self.client.listener
-        found = runtime.tables[listener].find(head)
-        if found is None:
-            method, path = head.method, head.path.decode("latin-1")
-            msg = f"no route for {method} {path[:_TOLD_CHARS]} at this host"
-            raise ProxyFault(FaultCode.ROUTE_NOT_FOUND, msg)
-        self._found = found
-        self._route = route = runtime.states[listener][found.index]
-        route.in_flight += 1
-        named = head.named
-        if b"via" in named and runtime.via in named[b"via"]:
-            msg = "this request came from this very proxy"
-            raise ProxyFault(FaultCode.PROXY_LOOP, msg)
-        return found, route
-
-    def _is_answered_here(self) -> bool:
-        """Count this hop of a TRACE or OPTIONS, and answer if it was the last."""
-        writer, body = self.writer, self.body
-        can_go_on, writer.keep_alive = writer.keep_alive, False  # If it is refused.
-        settled = max_forwards.settle(self.head)
-        if isinstance(settled, LocalReply):
-            writer.keep_alive = can_go_on and (body is None or body.is_complete)
-            self._status = settled.status
-            writer.reply(settled, self.head.method, self.runtime.dated_via())
-            return True
-        self.head = settled
-        writer.keep_alive = can_go_on
-        return False
-
-    def _admit(self, found: Found, route: RouteState) -> None:
-        """Refuse early, before anything is touched; start the clocks."""
-        head, body, upstream = self.head, self.body, route.upstream
-        settings = route.route
-        if self.runtime.is_draining and self.client.listener == "inbound":
-            self.writer.keep_alive = False
-            msg = "this proxy is going away"
-            raise ProxyFault(FaultCode.DRAINING, msg)
-        named = head.named
-        if b"x-316-deadline-ms" in named or b"grpc-timeout" in named:
-            self._heed_deadline()
-        if not upstream.pool.endpoints:
-            msg = f"upstream {settings.upstream} has no endpoint"
-            raise ProxyFault(FaultCode.UPSTREAM_UNHEALTHY, msg)
-        is_body_to_come = False
-        if body is not None:
-            keep_bytes = settings.retry.body_buffer_bytes
-            body.limit(keep_bytes, settings.body_max_bytes, head.body_bytes)
-            is_body_to_come = not body.is_complete
-            self._is_uploading = is_body_to_come and upstream.uploads.try_enter()
-        if self._is_uploading or not is_body_to_come:
-            self._take_place(upstream)
-        self._common = forwarding.common_lines(
-            head, self.client.hop, found, upstream.settings
-        )
-        self.limits.on_route(
-            settings.timeouts, self._start_s, is_body_to_come=is_body_to_come
-        )
-
-    def _take_place(self, upstream: UpstreamState) -> None:
-        if not upstream.requests.try_enter():
-            count, name = upstream.requests.count, upstream.settings.name
-            msg = f"upstream {name}: {count} in flight"
-            raise ProxyFault(FaultCode.POOL_EXHAUSTED, msg, retry_after_s=1.0)
-        self._has_slot = True
-        upstream.budget.request_started(self._start_s)
-
-    async def _gather(self, upstream: UpstreamState) -> None:
-        """Wait for the body: those that come slowly hold enough of the upstream.
-
-        As much of it as is kept in any case; what is longer goes on then.
-        """
-        body, uploads = self.body, upstream.uploads
-        assert body is not None  # noqa: S101 - for the type checker
-        if (
-            b"expect" in self.head.named and self.head.minor
-        ):  # It would wait for the origin's word.
-            msg = f"upstream {upstream.settings.name}: {uploads.count} bodies to come"
-            raise ProxyFault(FaultCode.POOL_EXHAUSTED, msg, retry_after_s=1.0)
-        while not (body.is_complete or body.is_full or self._is_uploading):
-            await self._meeting
-        if not body.is_complete and not self._is_uploading:
-            uploads.enter()
-            self._is_uploading = True
-        self._take_place(upstream)
-
-    def _heed_deadline(self) -> None:
-        """Take over what the caller says of its own limit (semantics: §2.1)."""
-        named = self.head.named
-        found: list[float | None] = []
-        if b"x-316-deadline-ms" in named and self.client.is_trusted:
-            found.append(parse_deadline_ms(named[b"x-316-deadline-ms"]))
-        if b"grpc-timeout" in named:
-            found.append(parse_grpc_timeout(named[b"grpc-timeout"]))
-        limits_s = [left_s for left_s in found if left_s is not None]
-        if len(limits_s) < len(found):
-            msg = "x-316-deadline-ms or grpc-timeout cannot be read"
-            raise ProxyFault(FaultCode.PROTO_CONTROL_HEADER, msg)
-        if not limits_s:
-            return
-        left_s = min(limits_s)
-        self.limits.on_deadline(self._start_s, left_s)
-        if left_s <= 0:
-            raise classify_timeout(TimeoutKind.DEADLINE, Phase.REQUEST, left_s)
-
     def _new_try(self, route: RouteState) -> Try:
         n = len(self.attempts) + 1
-        start_s = self._start_s if n == 1 else self.runtime.clock.now_s()
-        attempt = self._try = Try(n, route, self, self._meeting, self.body, start_s)
+        start_s = self.start_s if n == 1 else self.runtime.clock.now_s()
+        attempt = self.under_way = Try(n, route, self, self.meeting, self.body, start_s)
         return attempt
 
     def _begin(self, attempt: Try) -> Connect | None:
@@ -330,19 +220,19 @@ class Exchange:
         """Make one attempt, up to the head of its response."""
         granted = self._begin(attempt)
         if attempt.connection is None:
-            way = Checkout(attempt, self.runtime.clock, self._meeting)
+            way = Checkout(attempt, self.runtime.clock, self.meeting)
             await way.finish(granted, self._max_idle_s(attempt))
         raw = forwarding.head_of_attempt(
-            self._common,
-            self._request_id,
-            self._trace,
+            self.common,
+            self.request_id,
+            self.trace,
             attempt.n,
             self.limits.left_s,
             is_grpc_timed=b"grpc-timeout" in self.head.named,
         )
         attempt.send(self.head.method, raw)
         while attempt.head is None:
-            await self._meeting
+            await self.meeting
         if attempt.status == _SWITCHING:
             forwarding.check_switch(self.head, attempt.head, self.body)
 
@@ -395,7 +285,7 @@ class Exchange:
             and self._last_fault is not None
         ):  # The tries before opened it, and their cause is what is to be told.
             fault, reason = self._last_fault, StopReason.CIRCUIT_OPEN
-        self._retry_skipped = reason.value
+        self.retry_skipped = reason.value
         answered = attempt if fault is None else self._answered
         if (
             answered is None
@@ -404,7 +294,7 @@ class Exchange:
         ):
             assert fault is not None  # noqa: S101 - for the type checker
             raise telling.of_all_tries(fault, attempt.n, reason.value)
-        await self._respond(answered, self._tags(answered, attempt.n))
+        await self._respond(answered, tags_of(self, answered, attempt.n))
 
     async def _rest(self, delay_s: float) -> None:
         """Wait before the next attempt; whoever leaves ends the wait."""
@@ -416,19 +306,19 @@ class Exchange:
         self.limits.on_wait()
         try:
             while not self._is_rested:
-                await self._meeting
+                await self.meeting
         finally:
             timer.cancel()
 
     def _end_rest(self) -> None:
         self._is_rested = True
-        self._meeting.deliver()
+        self.meeting.deliver()
 
     async def _respond(self, attempt: Try, tags: Fields) -> None:
         """Send the client what an attempt brought, as it comes, with our fields."""
         head, writer, runtime = attempt.head, self.writer, self.runtime
         assert head is not None  # noqa: S101 - for the type checker
-        self._status = head.status
+        self.status = head.status
         edits = attempt.route.route.response_edits
         if head.status == _SWITCHING:
             section = response_section(head, runtime.via_line, edits, [])
@@ -449,13 +339,13 @@ class Exchange:
         if not attempt.is_ended and self.client.is_full:
             self.pause_response()  # It may be since a try before, and says it once.
         while not attempt.is_ended:
-            await self._meeting
+            await self.meeting
         if writer.is_chunked:
             writer.end(attempt.trailers)
 
     async def _tunnel_through(self, attempt: Try) -> None:
         """Be a pipe until both sides have said all (RFC 9110, 7.8)."""
-        self._tunnel = attempt.connection
+        self.tunnel = attempt.connection
         self.limits.on_tunnel()
         held = attempt.relay_to(self.writer)
         if held:
@@ -463,72 +353,17 @@ class Exchange:
         if self.client.is_full:
             self.pause_response()
         self.client.open_tunnel()
-        if self._tunnel is not None and self._tunnel.is_full:
+        if self.tunnel is not None and self.tunnel.is_full:
             self.client.pause_reading()  # With what came before there was a tunnel.
-        if self.client.has_ended and self._tunnel is not None:
-            self._tunnel.write_eof()  # It said so before there was a tunnel.
+        if self.client.has_ended and self.tunnel is not None:
+            self.tunnel.write_eof()  # It said so before there was a tunnel.
         while not (attempt.is_ended and self.client.has_ended):
-            await self._meeting
+            await self.meeting
             if attempt.is_ended and not self.client.has_ended:
                 self.client.write_eof()
 
-    # When it does not go well.
-
-    def _answer(self, fault: ProxyFault) -> None:
-        """Tell the client of a failure, as far as it can still be told."""
-        attempt, writer, head = self._try, self.writer, self.head
-        if (
-            attempt is not None
-            and attempt.fault is None
-            and (
-                attempt.head is None
-                or (fault.timeout is not None and not self.client.is_full)
-            )
-        ):  # A client that is full held the upstream back: no fault of the attempt.
-            attempt.fault = fault
-        if fault.limit is not None:
-            self.runtime.recorder.limit_hit(fault.limit)
-        fault_id = self.runtime.new_fault_id()
-        self._fault = telling.of_fault(fault, self.attempts, fault_id)
-        if self.client.is_gone or fault.spec.status == _CLIENT_GONE:
-            writer.keep_alive = False
-            self._status = self._status or _CLIENT_GONE
-            return
-        if writer.has_begun:
-            writer.abort(at_once=fault.code is FaultCode.CLIENT_SLOW)
-            return
-        if self.body is not None and not self.body.is_complete:
-            writer.keep_alive = False
-        snapshot = self.runtime.snapshot
-        asked = ReplyRequest(
-            head.named.get(b"accept", b""),
-            head.named.get(b"content-type", b""),
-            snapshot.status_profile,
-            snapshot.expose,
-        )
-        reply = render(self._fault, fault.status, asked)
-        if telling.is_exhausting(fault.code):
-            reply.fields.append(telling.EXHAUSTED)
-        self._status = reply.status
-        writer.reply(reply, head.method, self.runtime.dated_via())
-
-    def _tags(self, answered: Try, tries: int) -> Fields:
-        """Name the failure that an application's answer tells of, if it does."""
-        head, reason = answered.head, self._retry_skipped
-        assert head is not None  # noqa: S101 - for the type checker
-        if telling.has_malformed_code(head):
-            self.runtime.recorder.malformed_code()
-        fault = telling.of_answer(head, tries, reason, self.runtime.new_fault_id)
-        if fault is None:
-            return []
-        self._fault = fault
-        fields = tag_fields(fault, head.status)
-        if telling.is_exhausted(tries, reason):
-            fields.append(telling.EXHAUSTED)
-        return fields
-
     def _client_left(self) -> ProxyFault:
-        phase = Phase.REQUEST if self._try is None else self._try.phase
+        phase = Phase.REQUEST if self.under_way is None else self.under_way.phase
         return ProxyFault(
             FaultCode.CLIENT_ABORT,
             f"the client left in phase {phase.value}",
@@ -541,35 +376,35 @@ class Exchange:
     def _leave(self) -> None:
         """Give back all that was taken, and record."""
         now_s = self.runtime.clock.now_s()
-        attempt, self._try = self._try, None
+        attempt, self.under_way = self.under_way, None
         if attempt is not None:
             attempt.close(now_s)
-        if self._meeting.interruption is not None:
-            self._meeting.forget()
-        route = self._route
+        if self.meeting.interruption is not None:
+            self.meeting.forget()
+        route = self.route
         if route is not None:
             route.in_flight -= 1
-            if self._has_slot:
+            if self.has_slot:
                 route.upstream.requests.leave()
                 route.upstream.budget.request_ended()
             if self.is_budget_taken:
                 route.upstream.budget.retry_ended()
-            if self._is_uploading:
+            if self.is_uploading:
                 route.upstream.uploads.leave()
         if self.body is not None:
             self.body.discard()
-        if route is None or self._fault is not None or not self._is_plain(route, now_s):
+        if route is None or self.fault is not None or not self._is_plain(route, now_s):
             self._keep(attempt, now_s)
-            self.runtime.recorder.record(self._outcome(now_s))
+            self.runtime.recorder.record(outcome_of(self, now_s))
 
     def _is_plain(self, route: RouteState, now_s: float) -> bool:
         """Tell whether it was enough to count this success."""
         body = self.body
-        return not self._trace.sampled and self.runtime.recorder.count_plain(
+        return not self.trace.sampled and self.runtime.recorder.count_plain(
             route.route.name,
             self.head.method,
-            self._status,
-            now_s - self._start_s,
+            self.status,
+            now_s - self.start_s,
             0 if body is None else body.count_bytes,
             self.writer.count_bytes,
         )
@@ -577,44 +412,17 @@ class Exchange:
     def _end_try(self, attempt: Try) -> None:
         """An attempt is over, but another one follows."""
         now_s = self.runtime.clock.now_s()
-        self._try = None
+        self.under_way = None
         attempt.close(now_s)
         self._keep(attempt, now_s)
-        self._meeting.forget()
+        self.meeting.forget()
         self.limits.on_attempt_over()
 
     def _keep(self, attempt: Try | None, now_s: float) -> None:
         """Keep what is to be told of an attempt."""
         if attempt is not None:
-            span_id = trace_context.attempt_span_id(self._trace, attempt.n)
+            span_id = trace_context.attempt_span_id(self.trace, attempt.n)
             self.attempts += (attempt.record(now_s, span_id),)
-
-    def _outcome(self, now_s: float) -> Outcome:
-        head, client, found = self.head, self.client, self._found
-        recorder = self.runtime.recorder
-        return Outcome(
-            client.listener,
-            "" if found is None else found.route.name,
-            "" if found is None else found.route.upstream,
-            head.method,
-            head.path,
-            "" if found is None else found.template,
-            head.authority,
-            client.peer,
-            self._status,
-            self._fault,
-            self._start_s,
-            self._start_wall_ns,
-            now_s - self._start_s,
-            0 if self.body is None else self.body.count_bytes,
-            self.writer.count_bytes,
-            self.attempts,
-            self._retry_skipped,
-            self._trace,
-            self._request_id.decode("latin-1"),
-            self._tunnel is not None,
-            recorder.headers_of(head.named) if recorder.fault_headers else (),
-        )
 
     def _max_idle_s(self, attempt: Try) -> float:
         """Return how long a connection may have been idle to be taken.
@@ -632,17 +440,17 @@ class Exchange:
 
     def on_alarm(self) -> None:
         """A limit of time may be reached."""
-        phase = Phase.REQUEST if self._try is None else self._try.phase
+        phase = Phase.REQUEST if self.under_way is None else self.under_way.phase
         is_read = not self.client.is_reading_paused
         fault = self.limits.expired(phase, is_client_read=is_read)
         if fault is not None:
-            self._meeting.interrupt(fault)
+            self.meeting.interrupt(fault)
 
     def on_client_data(self, data: bytes) -> bytes:
         """Take body or tunnel bytes; return what belongs to the next request."""
-        if self._tunnel is not None:
+        if self.tunnel is not None:
             self.limits.on_bytes()
-            self._tunnel.write(data)
+            self.tunnel.write(data)
             return b""
         body = self.body
         if body is None or body.is_complete:
@@ -652,40 +460,40 @@ class Exchange:
             body.feed(data)
         except ProxyFault as fault:
             self.writer.keep_alive = False
-            if self._try is not None:  # A part of it may have been sent.
-                fault.phase = self._try.phase
+            if self.under_way is not None:  # A part of it may have been sent.
+                fault.phase = self.under_way.phase
                 fault.processed = processed_by(fault.phase)
             self._body_fault = fault
-            self._meeting.interrupt(fault)
+            self.meeting.interrupt(fault)
             return b""
         self._on_uploaded(body)
         return body.rest
 
     def _on_uploaded(self, body: RequestBody) -> None:
         """More of the body is here; maybe all of it."""
-        if self._route is None or not self._common:
+        if self.route is None or not self.common:
             return  # It came with the head.
-        uploads = self._route.upstream.uploads
+        uploads = self.route.upstream.uploads
         if not body.is_complete:
-            if not self._has_slot and not self._is_uploading:
-                self._is_uploading = uploads.try_enter()
+            if not self.has_slot and not self.is_uploading:
+                self.is_uploading = uploads.try_enter()
             return
-        if self._is_uploading:
-            self._is_uploading = False
+        if self.is_uploading:
+            self.is_uploading = False
             uploads.leave()
         if not self.writer.has_begun:
-            if self._try is not None:
-                self._try.asked_s = self.runtime.clock.now_s()
-            self.limits.on_uploaded(is_attempt_under_way=self._try is not None)
+            if self.under_way is not None:
+                self.under_way.asked_s = self.runtime.clock.now_s()
+            self.limits.on_uploaded(is_attempt_under_way=self.under_way is not None)
 
     def cut(self) -> None:
         """The proxy ends: answer what can be answered still."""
-        attempt = self._try
-        is_websocket = self._tunnel is not None and self.head.upgrade == b"websocket"
+        attempt = self.under_way
+        is_websocket = self.tunnel is not None and self.head.upgrade == b"websocket"
         if is_websocket and attempt is not None and not attempt.is_ended:
             self.writer.write(_GOING_AWAY)
         phase = Phase.REQUEST if attempt is None else attempt.phase
-        self._meeting.interrupt(
+        self.meeting.interrupt(
             ProxyFault(
                 FaultCode.DRAINING,
                 "cut: the time to drain is over",
@@ -696,19 +504,19 @@ class Exchange:
 
     def on_client_end(self) -> None:
         """The client sends no more."""
-        if self._tunnel is not None:
-            self._tunnel.write_eof()
-            self._meeting.deliver()
+        if self.tunnel is not None:
+            self.tunnel.write_eof()
+            self.meeting.deliver()
         elif self.body is not None and not self.body.is_complete:
-            self._meeting.interrupt(self._client_left())
+            self.meeting.interrupt(self._client_left())
 
     def on_client_gone(self) -> None:
         """The client has left."""
-        self._meeting.interrupt(self._client_left())
+        self.meeting.interrupt(self._client_left())
 
     def pause_response(self) -> None:
         """The client reads slowly: so does the proxy."""
-        attempt = self._try
+        attempt = self.under_way
         if attempt is not None and attempt.connection is not None:
             attempt.connection.pause_reading()
             if self.writer.has_begun:
@@ -716,10 +524,10 @@ class Exchange:
 
     def resume_response(self) -> None:
         """It reads again."""
-        attempt = self._try
+        attempt = self.under_way
         if attempt is not None and attempt.connection is not None:
             attempt.connection.resume_reading()
-            if self._tunnel is not None:
+            if self.tunnel is not None:
                 self.limits.on_tunnel()
             elif self.writer.has_begun:
                 self.limits.on_download()
@@ -740,9 +548,9 @@ class Exchange:
     def pause_request(self) -> None:
         """The upstream takes no more for now."""
         body = self.body
-        if self._tunnel is not None or body is None or not body.is_complete:
+        if self.tunnel is not None or body is None or not body.is_complete:
             self.client.pause_reading()  # Else it is read on, to notice that it left.
-        attempt = self._try
+        attempt = self.under_way
         connection = None if attempt is None else attempt.connection
         if connection is not None and body is not None and not self.writer.has_begun:
             self.limits.on_upstream_full(connection.unsent_bytes)
