@@ -183,6 +183,13 @@ class Try:
             else:
                 connection.close()
                 pool.give_up(self.endpoint)
+        self._settle(now_s)
+
+    def on_switched(self, now_s: float) -> None:
+        """It has become a tunnel: how that ends says nothing of the upstream."""
+        self._settle(now_s)
+
+    def _settle(self, now_s: float) -> None:
         permit, self._permit = self._permit, None
         if permit is not None and self.route.breaker is not None:
             is_good = self.fault is None and 0 < self.status < _SERVER_ERROR

@@ -347,6 +347,7 @@ class Exchange:
         """Be a pipe until both sides have said all (RFC 9110, 7.8)."""
         self.tunnel = attempt.connection
         self.limits.on_tunnel()
+        attempt.on_switched(self.runtime.clock.now_s())
         held = attempt.relay_to(self.writer)
         if held:
             self.writer.write(held)

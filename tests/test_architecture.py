@@ -34,7 +34,7 @@ HEIGHTS = (
     ("sidecar.time_limits", "sidecar.accept.request_body", "sidecar.accept.response"),
     ("sidecar.attempt", "sidecar.checkout", "sidecar.forwarding",
      "sidecar.max_forwards", "sidecar.retrying", "sidecar.telling"),
-    ("sidecar.exchange",),
+    ("sidecar.exchange", "sidecar.admission", "sidecar.answering"),
     ("sidecar.accept",),
     ("sidecar.admin",),
     ("sidecar.drain",),

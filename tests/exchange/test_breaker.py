@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tests.exchange.conftest import MakeWire
     from tests.support.wire import FakeWire
 
+SWITCH = b"HTTP/1.1 101 X\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n"
 BUSY = b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n"
 BREAKER = {"min_requests": 3, "open": "10s", "open_max": "10s", "jitter": 0.0}
 OFF = {"preset": "off"}
@@ -175,6 +176,29 @@ def test_lost_connections_in_a_row_open_it(make: MakeWire) -> None:
         wire.client().send(get())
         wire.origin().leave(ConnectionResetError())
     assert state_of(wire) is State.OPEN
+
+
+def test_a_tunnel_that_breaks_says_nothing_of_the_upstream(make: MakeWire) -> None:
+    """It did switch: what is spoken from then on is not HTTP, nor for how long."""
+    wire = make(
+        circuit_breaker=BREAKER | {"consecutive_failures": 2, "slow_call": "1s"}
+    )
+    for _ in range(5):
+        client = wire.client()
+        client.send(get("/", "Connection: upgrade", "Upgrade: echo"))
+        wire.origin().send(SWITCH)
+        wire.clock.advance(2.0)
+        wire.origin().leave(ConnectionResetError())
+    assert state_of(wire) is State.CLOSED
+    assert wire.codes == ["316-DATA-TRUNCATED"] * 5
+
+
+def test_a_tunnel_that_opens_is_a_good_probe(make: MakeWire) -> None:
+    wire = opened(make, probes=1, probes_to_close=1)
+    wire.clock.advance(10.0)
+    wire.client().send(get("/", "Connection: upgrade", "Upgrade: echo"))
+    wire.origin().send(SWITCH)
+    assert state_of(wire) is State.CLOSED
 
 
 def test_slow_answers_are_no_lost_connections(make: MakeWire) -> None:
