@@ -203,7 +203,7 @@ def test_requests_that_come_at_once_are_not_read_before_their_turn(
     client.send(get() * 6_000, 16 * KIB)
     for _ in range(100):
         wire.origin().send(OK)
-    assert len(client.transport.protocol._buffer) <= BUFFER + 16 * KIB
+    assert len(client.transport.protocol.buffer) <= BUFFER + 16 * KIB
     assert client.unsent > 5
     while client.unsent:
         wire.origin().send(OK)
@@ -228,7 +228,7 @@ def test_a_body_that_is_kept_is_kept_in_few_pieces(make: MakeWire) -> None:
     content = COUNTED[: 20 * KIB]
     client.send(post(content), 1)
     protocol = client.transport.protocol
-    assert len(protocol._exchange.body._kept) <= 64
+    assert len(protocol.exchange.body._kept) <= 64
     wire.open_next()
     assert wire.origin().received.endswith(content)
     wire.origin().send(OK)

@@ -110,7 +110,7 @@ def test_a_refused_client_does_not_send_on_for_ever(wire: FakeWire) -> None:
     for _ in range(5):
         wire.clock.advance(0.999)
         client.send(b"x" * 500_000, 100_000)
-    assert client.transport.protocol._buffer == b""
+    assert client.transport.protocol.buffer == b""
     wire.clock.advance(0.01)
     assert client.is_closed
 

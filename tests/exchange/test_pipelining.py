@@ -115,7 +115,7 @@ def test_who_does_not_read_answers_is_not_read_on(make: MakeWire) -> None:
     client.stop_taking()
     client.send(get("/b") * 30_000, 16 * 1024)
     assert client.unsent
-    assert len(client.transport.protocol._buffer) < 256 * 1024
+    assert len(client.transport.protocol.buffer) < 256 * 1024
 
 
 def test_who_never_reads_answers_is_let_go(make: MakeWire) -> None:
@@ -136,7 +136,7 @@ def test_while_a_request_is_under_way_its_client_is_read_only_so_far(
     client = wire.client()
     client.send(get() * 10_000, 16 * 1024)
     assert not client.is_read
-    assert len(client.transport.protocol._buffer) <= (64 + 16) * 1024
+    assert len(client.transport.protocol.buffer) <= (64 + 16) * 1024
     assert client.unsent > 10
 
 

@@ -229,6 +229,7 @@ class End:
     def leave_unread(self, data: bytes) -> None:
         """Have sent something of which the loop has not told yet."""
         self.transport._extra["socket"] = FakeSocket(data)  # type: ignore[attr-defined]
+        self.transport.protocol._poller = None  # It asks the socket that was there.
 
     def stop_taking(self) -> None:
         """Read no more: what is written piles up."""
