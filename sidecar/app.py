@@ -134,6 +134,8 @@ class App:
         if self.servers is not None:
             await self.servers.close()
         await flushed
+        self.runtime.abort()
+        await asyncio.sleep(0)  # For the loop to let go of what that was.
 
     async def _cut(self) -> None:
         """End every connection, and let the requests on them be recorded."""

@@ -164,6 +164,11 @@ class Runtime:
         for upstream in self.upstreams.values():
             upstream.pool.sweep(now_s)
 
+    def abort(self) -> None:
+        """Wait for no peer's last word any more."""
+        for upstream in self.upstreams.values():
+            upstream.pool.abort()
+
     def close(self) -> None:
         """Close what is idle."""
         for upstream in self.upstreams.values():

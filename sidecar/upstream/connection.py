@@ -227,19 +227,27 @@ class UpstreamConnection(asyncio.Protocol):
             and not self.transport.is_closing()
         )
 
-    def close(self) -> None:
+    def close(self) -> bool:
         """Close; nobody is told.
 
         Idle, a TLS connection is closed in its own words (RFC 9112, 9.8). In all
         other cases at once: what is still to be sent shall not be.
+
+        Returns:
+            Whether it waits for its peer's last word, see `abort`.
         """
         is_idle = self._sink is None
         self._sink = None
         if is_idle and self.transport.get_extra_info("ssl_object") is not None:
             self.is_open = False
             self.transport.close()
-        else:
-            self.transport.abort()
+            return True
+        self.transport.abort()
+        return False
+
+    def abort(self) -> None:
+        """Be gone, whatever the peer does."""
+        self.transport.abort()
 
     def pause_reading(self) -> None:
         """Let the socket fill up: who reads the response cannot keep pace."""

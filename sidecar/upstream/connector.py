@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _FRESH_S = 5.0  # An answer of the name server is used for so long,
 _STALE_S = 60.0  # and if the server fails, for so long.
+_FAREWELL_S = 2.0  # For a peer to answer the end of TLS.
 
 
 class Opening:
@@ -146,6 +147,7 @@ class Connector:
                 sock=sock,
                 ssl=self._verify,
                 server_hostname=self._tls.server_name or endpoint.address.host,
+                ssl_shutdown_timeout=_FAREWELL_S,
             )
             stack.pop_all()  # It is the transport's now.
         return connection

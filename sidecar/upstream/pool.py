@@ -63,13 +63,14 @@ CONNECT: Final = Connect()
 class Pool:
     """The connections of one upstream. Every grant is given back exactly once."""
 
-    __slots__ = ("_limits", "_told", "_waiters", "endpoints")
+    __slots__ = ("_ending", "_limits", "_told", "_waiters", "endpoints")
 
     def __init__(self, limits: PoolLimits, addresses: tuple[Address, ...]) -> None:
         self._limits = limits
         self.endpoints = [Endpoint(address) for address in addresses]
         self._waiters: deque[Waiter] = deque()
         self._told = 0  # Waiters whose turn it is, and who have not come yet.
+        self._ending: set[UpstreamConnection] = set()  # Closed, and not gone yet.
 
     def __repr__(self) -> str:
         """Return its state in a line."""
@@ -79,6 +80,11 @@ class Pool:
     def pending(self) -> int:
         """How many requests wait for a connection."""
         return len(self._waiters)
+
+    @property
+    def ending(self) -> int:
+        """How many connections are closed, but wait for their peer to say so, too."""
+        return len(self._ending)
 
     @property
     def open_connections(self) -> int:
@@ -114,7 +120,7 @@ class Pool:
                 break
             idle.pop()
             if connection.is_closing or age_s > connection.idle_limit_s:
-                connection.close()
+                self._end(connection)
                 continue
             endpoint.busy += 1
             return connection
@@ -152,7 +158,7 @@ class Pool:
             connection.idle_since_s = now_s
             endpoint.idle.append(connection)
         else:
-            connection.close()
+            self._end(connection)
         if self._waiters:
             self._tell_next()
 
@@ -162,7 +168,8 @@ class Pool:
         self._tell_next()
 
     def forget(self, endpoint: Endpoint, connection: UpstreamConnection) -> None:
-        """An idle connection was closed by the other side."""
+        """A connection is gone: an idle one that the other side closed, or any."""
+        self._ending.discard(connection)
         try:
             endpoint.idle.remove(connection)
         except ValueError:
@@ -177,7 +184,7 @@ class Pool:
                 due_s = connection.idle_since_s + connection.idle_limit_s
                 if due_s <= now_s:
                     endpoint.idle.remove(connection)
-                    connection.close()
+                    self._end(connection)
                 elif next_s is None or due_s < next_s:
                     next_s = due_s
         return next_s
@@ -186,12 +193,21 @@ class Pool:
         """Close every idle connection; the busy ones end with their requests."""
         for endpoint in self.endpoints:
             while endpoint.idle:
-                endpoint.idle.pop().close()
+                self._end(endpoint.idle.pop())
+
+    def abort(self) -> None:
+        """Wait for no peer any more: the process ends."""
+        while self._ending:
+            self._ending.pop().abort()
+
+    def _end(self, connection: UpstreamConnection) -> None:
+        if connection.close():
+            self._ending.add(connection)
 
     def _close_an_idle_one(self) -> bool:
         for endpoint in self.endpoints:
             if endpoint.idle:
-                endpoint.idle.pop(0).close()
+                self._end(endpoint.idle.pop(0))
                 return True
         return False
 

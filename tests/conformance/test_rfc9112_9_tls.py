@@ -5,6 +5,7 @@ That of uvloop, with which the sidecar runs: the loop of asyncio takes both for 
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -98,3 +99,26 @@ async def close_idle(authority: Authority) -> bytes:
 
 def test_an_idle_connection_is_closed_with_an_alert(tmp_path: Path) -> None:
     assert uvloop.run(close_idle(Authority(tmp_path / "ca"))) == b""
+
+
+async def end_with_a_deaf_peer(authority: Authority, is_over: threading.Event) -> None:
+    """End a sidecar whose idle connection's peer does not answer the alert."""
+    context = authority.server_context("127.0.0.1")
+
+    def serve(plain: socket.socket) -> None:
+        with context.wrap_socket(plain, server_side=True) as talk:
+            read_head(talk)
+            talk.sendall(HEAD + b"Content-Length: 0\r\n\r\n")
+            is_over.wait(30)
+
+    tls = {"ca_file": authority.ca_file}
+    with threaded_origin(serve) as endpoint:
+        async with proxied(endpoints=[endpoint], upstream={"tls": tls}) as proxy:
+            assert status_of(await proxy.ask(GET)) == 200
+        assert proxy.app.runtime.upstreams["app"].pool.ending == 0
+        is_over.set()
+
+
+def test_a_peer_that_is_deaf_to_alerts_holds_nobody(tmp_path: Path) -> None:
+    """Nor the end of the process: what is left is aborted then."""
+    uvloop.run(end_with_a_deaf_peer(Authority(tmp_path / "ca"), threading.Event()))

@@ -13,7 +13,6 @@ REFUSED_BY_READER: dict[str, tuple[str, str]] = {
         "http.server, haproxy",
         "their limits are 100 and 101 fields, and a hop adds some",
     ),
-    "host empty": ("nginx", "RFC 9112, 3.2, allows it; a server may want a name"),
     "asterisk": (
         "nginx",
         "it does not serve OPTIONS *, which RFC 9110, 9.3.7, defines",

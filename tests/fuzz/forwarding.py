@@ -115,6 +115,11 @@ class _Sink(asyncio.Transport):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written += data
 
+    def set_write_buffer_limits(
+        self, high: int | None = None, low: int | None = None
+    ) -> None:
+        """All is taken at once."""
+
 
 def check_response(head: ResponseHead, method: str) -> None:
     """What the client gets says the same to h11: status, fields, where it ends."""

@@ -35,7 +35,7 @@ ADDED_TO_REQUESTS = {
 ADDED_TO_RESPONSES = {
     b"via", b"x-316-code", b"x-316-fault-id", b"proxy-status", b"x-316-retry",
     b"content-length", b"connection", b"content-type", b"x-316-processed",
-    b"retry-after", b"transfer-encoding",
+    b"retry-after", b"transfer-encoding", b"date",
 }  # fmt: skip
 EVIL = b"x\r\nInjected: 1\r\n\r\nGET /smuggled HTTP/1.1"
 # Bytes of all kinds, the ones that end lines more often than others.
