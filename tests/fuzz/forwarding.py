@@ -105,7 +105,13 @@ def _goes_on(key: bytes, dropped: frozenset[bytes]) -> bool:
     return key not in dropped and not key.startswith(b"x-316-")
 
 
-_OURS = {b"via", b"x-316-code", b"x-316-fault-id", b"x-316-processed", b"x-316-retry"}
+_SAID_ANEW = {
+    b"via",
+    b"x-316-code",
+    b"x-316-fault-id",
+    b"x-316-processed",
+    b"x-316-retry",
+}
 
 
 class _Sink(asyncio.Transport):
@@ -161,7 +167,7 @@ def _asked(method: str, *, is_upgrade: bool) -> h11.Connection:
 def _check_fields(head: ResponseHead, got: list[tuple[bytes, bytes]]) -> None:
     value = head.named.get(b"connection", b"").lower()
     dropped = {name.strip(b" \t") for name in value.split(b",")} - {b"content-length"}
-    dropped |= _HOP_BY_HOP | _OURS
+    dropped |= _HOP_BY_HOP | _SAID_ANEW
     if head.status < 200 or head.status in {204, 205}:
         dropped |= {b"content-length"}
     fields = [(name.lower(), value) for name, value in head.fields]
