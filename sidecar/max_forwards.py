@@ -16,16 +16,15 @@ from typing import Final
 from sidecar.faults.catalogue import FaultCode, ProxyFault
 from sidecar.faults.render import LocalReply
 from sidecar.model import NO_BODY, FieldLine, HeaderSection, RequestHead
+from sidecar.wire.secret_names import is_secret
 
 METHODS: Final = frozenset(("OPTIONS", "TRACE"))
 
 _KEY: Final = b"max-forwards"
 _HOPS: Final = re.compile(rb"[0-9]{1,100}")
 _MOST: Final = 255  # Hops that we count; RFC 9110 lets a recipient have such a limit.
-_SECRET: Final = re.compile(
-    rb"auth|cookie|cert|credential|csrf|jwt|key|passw|private|secret|session|signature"
-    rb"|token|x-316-"
-)
+# Beside what is secret everywhere: to whoever can make a browser send a TRACE.
+_ALSO_SECRET: Final = re.compile(rb"cert|csrf|jwt|key|x-316-")
 
 
 def settle(head: RequestHead) -> RequestHead | LocalReply:
@@ -50,9 +49,13 @@ def settle(head: RequestHead) -> RequestHead | LocalReply:
 def _answer(head: RequestHead) -> LocalReply:
     if head.method == "OPTIONS":  # What the application allows is not known here.
         return LocalReply(200, b"OK", [], b"")
-    lines = [line.raw for line in head.section.lines if not _SECRET.search(line.key)]
+    lines = [line.raw for line in head.section.lines if not _is_secret(line.key)]
     fields = [(b"Content-Type", b"message/http")]  # RFC 9112, 10.1.
     return LocalReply(200, b"OK", fields, head.line + b"".join(lines) + b"\r\n")
+
+
+def _is_secret(key: bytes) -> bool:
+    return is_secret(key.decode("ascii")) or _ALSO_SECRET.search(key) is not None
 
 
 def _with_hops(head: RequestHead, hops: int) -> RequestHead:

@@ -46,7 +46,8 @@ class AdminToken:
 
     def is_it(self, given: bytes) -> bool:
         """Tell whether `given` is the token, in a time that says nothing of it."""
-        is_first = hmac.compare_digest(given, self._current()) and bool(self._current())
+        current = self._current()
+        is_first = hmac.compare_digest(given, current) and bool(current)
         is_second = hmac.compare_digest(given, self._fixed) and bool(self._fixed)
         return is_first or is_second
 
