@@ -86,6 +86,7 @@ async def ask(port: int, *, raw: bytes = GET) -> bytes:
         writer.close()
 
 
+@pytest.mark.xdist_group("bulk")  # The kernel's buffers are for one of these.
 @pytest.mark.timeout(120)
 async def test_thousands_of_slow_clients_hold_nothing_but_their_own_connection(
     tmp_path: Path, many_files: int
