@@ -8,8 +8,8 @@ The first refusal of a route and a cause in a second is recorded like any failur
 and the answers of that second carry its id; the others are only counted. A feed of
 ten thousand records a second would be an overload of its own.
 
-A refusal costs a fifth of what a request costs, so at five times of what can be
-served refusing would leave nothing to serve with. Hence who is refused because the
+A refusal costs much less than a request, but not nothing: at five times of what can
+be served, refusing alone could take all there is to serve with. Hence who is refused because the
 loop is late loses the connection, and has to come back by way of the queue of the
 socket, which is kept short then: the kernel drops what is beyond, for nothing.
 
