@@ -9,9 +9,10 @@ and the answers of that second carry its id; the others are only counted. A feed
 ten thousand records a second would be an overload of its own.
 
 A refusal costs much less than a request, but not nothing: at five times of what can
-be served, refusing alone could take all there is to serve with. Hence who is refused because the
-loop is late loses the connection, and has to come back by way of the queue of the
-socket, which is kept short then: the kernel drops what is beyond, for nothing.
+be served, refusing alone could take all there is to serve with. Hence who is refused
+because the loop is late loses the connection, and has to come back by way of the
+queue of the socket, which is kept short then: the kernel drops what is beyond, for
+nothing.
 
 The loop takes one new connection a turn, so too many of them do not show as lag:
 they wait in that queue, until their clients have given up. So that wait is watched
