@@ -61,7 +61,7 @@ soak: $(VENV)/.dev  ## Traffic while the origin is killed, paused, reset: make s
 
 fuzz: $(VENV)/.fuzz  ## Look for inputs that break a rule: make fuzz SECONDS=600 TARGET=head
 	$(BIN)/python -m tests.fuzz $(or $(TARGET),all) --seconds $(or $(SECONDS),60) \
-	  --folder $(VENV)/fuzz
+	  --folder $(VENV)/fuzz $(ARGS)
 
 # Made with the oldest Python we support: a newer one may pin what that cannot install.
 lock: $(VENV)/.dev  ## Make the lock anew, with the newest versions

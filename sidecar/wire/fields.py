@@ -161,6 +161,12 @@ def _members(value: bytes) -> frozenset[bytes]:
     return frozenset(token.strip(b" \t") for token in value.lower().split(b","))
 
 
+def without_empty(value: bytes) -> bytes:
+    """Return a list without the members that are empty (RFC 9110, 5.6.1.2)."""
+    members = [member.strip(b" \t") for member in value.split(b",")]
+    return b", ".join([member for member in members if member])
+
+
 def edit(fields: Fields, edits: FieldEdits) -> Fields:
     """Return `fields` with `edits` done: remove, then set, then add."""
     replaced = {name.lower() for name, _ in edits.set} | edits.remove
@@ -190,7 +196,8 @@ def request_section(
     if head.body_bytes == CHUNKED:
         kept += b"Transfer-Encoding: chunked\r\n"
     if head.upgrade:
-        kept += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % named[b"upgrade"]
+        asked = without_empty(named[b"upgrade"])
+        kept += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % asked
     elif b"te" in named and b"trailers" in _members(named[b"te"]):
         kept += b"TE: trailers\r\nConnection: TE\r\n"
     if is_plain and len(kept) <= _MAX_KEPT_BYTES:

@@ -25,7 +25,7 @@ from sidecar.model import (
     RequestHead,
     ResponseHead,
 )
-from sidecar.wire.fields import request_use, response_use
+from sidecar.wire.fields import request_use, response_use, without_empty
 from sidecar.wire.section import CodingError, HeadError, SectionReader, too_many
 
 __all__ = [
@@ -280,7 +280,7 @@ def _is_kept(named: dict[bytes, bytes], minor: int) -> bool:
 
 def _upgrade(named: dict[bytes, bytes]) -> bytes | None:
     """Return the protocols asked for; HTTP/2 in disguise is not offered on."""
-    value = named.get(b"upgrade", b"").lower()
+    value = without_empty(named.get(b"upgrade", b"").lower())
     is_h2 = any(token.startswith(b"h2") for token in _tokens(value))
     return None if not value or is_h2 else value
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -32,13 +33,19 @@ class Done(NamedTuple):
     told: str
 
 
-def fuzz(name: str, seconds: int, folder: Path, module: str = _TARGETS) -> Done:
-    """Fuzz one target of a module; new inputs and findings go below `folder`."""
+def fuzz(
+    name: str, seconds: int, folder: Path, module: str = _TARGETS, seed: int = 0
+) -> Done:
+    """Fuzz one target of a module; new inputs and findings go below `folder`.
+
+    With a `seed` above 0 the inputs come in the same order each time.
+    """
     learnt, found = folder / name, folder / "findings"
     learnt.mkdir(parents=True, exist_ok=True)
     found.mkdir(exist_ok=True)
     flags = {
         "max_total_time": seconds,
+        "seed": seed,
         "timeout": _INPUT_TIMEOUT_S,
         "rss_limit_mb": _MAX_MEMORY_MIB,
         "max_len": _MAX_INPUT_BYTES,
@@ -56,6 +63,7 @@ def fuzz(name: str, seconds: int, folder: Path, module: str = _TARGETS) -> Done:
             stderr=subprocess.STDOUT,
             timeout=seconds + _GRACE_S,
             check=False,
+            env={**os.environ, "PYTHONHASHSEED": "0"} if seed else None,
         )
     except subprocess.TimeoutExpired as expired:
         return Done(is_good=False, told=_text(expired.output or b""))
@@ -90,6 +98,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("target", choices=["all", *TARGETS])
     parser.add_argument("files", nargs="*", help="run these once instead")
     parser.add_argument("--seconds", type=int, default=60, help="for each target")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="default: another each time"
+    )
     parser.add_argument("--folder", type=Path, default=Path(".venv/fuzz"))
     asked = parser.parse_args(arguments)
     if asked.files:
@@ -98,13 +109,16 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write("fuzz: atheris is not installed here: make fuzz installs it\n")
         return 2
     names = list(TARGETS) if asked.target == "all" else [asked.target]
-    return max([run(name, asked.seconds, asked.folder) for name in names])
+    seconds, folder, seed = asked.seconds, asked.folder, asked.seed
+    return max([run(name, seconds, folder, seed=seed) for name in names])
 
 
-def run(name: str, seconds: int, folder: Path, module: str = _TARGETS) -> int:
+def run(
+    name: str, seconds: int, folder: Path, module: str = _TARGETS, seed: int = 0
+) -> int:
     """Fuzz one target and tell what came of it; return the exit code."""
     before = set((folder / "findings").glob(f"{name}-*"))
-    done = fuzz(name, seconds, folder, module)
+    done = fuzz(name, seconds, folder, module, seed)
     sys.stdout.write(f"fuzz: {name}: {summary(done.told)}; new inputs: ")
     sys.stdout.write(f"{folder / name}\n")
     if done.is_good:
