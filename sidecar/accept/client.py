@@ -231,7 +231,7 @@ class ClientConnection(asyncio.Protocol):
             return True
         if mode == "abort" and not exchange.is_last:
             self._leave()
-        elif mode == "probe":
+        elif mode == "probe" and self._probe is None:
             self._probe = FarewellProbe(self.transport, runtime.clock, self._on_left)
             self._probe.start()
         return True
