@@ -46,6 +46,7 @@ class _Talk:
         self._piece_bytes = piece_bytes
         self._wire = FakeWire()
         self._client = self._wire.client()
+        self._ended: set[int] = set()  # Sides; all live as long as the wire.
 
     def hold(self, steps: list[bytes]) -> None:
         errors = _Errors()
@@ -67,6 +68,11 @@ class _Talk:
     def _do(self, kind: bytes, said: bytes) -> None:
         wire = self._wire
         origin = wire.origins[-1] if wire.origins else None
+        side = self._client if kind in {b"c", b"C"} else origin
+        if id(side) in self._ended and kind in {b"c", b"C", b"o", b"O"}:
+            return  # Who has ended says no more: TCP would not let him.
+        if kind in {b"C", b"O"} and side is not None:
+            self._ended.add(id(side))
         if kind == b"c" and said:
             self._client.send(said, self._piece_bytes)
         elif kind == b"C":
