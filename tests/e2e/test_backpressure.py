@@ -6,10 +6,12 @@ What a sidecar may hold of one connection is in docs/performance.md.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import socket
+import sys
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from queue import SimpleQueue
 
 MIB = 2**20
+_SIOCOUTQNSD = 0x894B  # Bytes that a socket has not sent yet (linux/sockios.h).
 # Bulk: two of these at once starve each other of the kernel's buffers.
 pytestmark = [pytest.mark.xdist_group("bulk"), pytest.mark.timeout(240)]
 PLAIN = [stall for stall in STALLS if stall.name in ("downloads", "uploads", "tunnels")]
@@ -99,6 +102,32 @@ def assert_all_arrives(stall: Stall, pair: Pair) -> None:
             start = at % len(block)
             assert data == (block + block)[start : start + len(data)]
             at += len(data)
+
+
+async def test_the_kernel_holds_little_for_who_does_not_read() -> None:
+    """By itself it would take 4 MiB, which count against the pod's memory."""
+    buffer_bytes = 64 * 1024
+
+    async def answer(talk: Talk) -> None:
+        await talk.reader.readuntil(b"\r\n\r\n")
+        await talk.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (1 << 30))
+        with suppress(ConnectionError):
+            while True:
+                await talk.send(bytes(buffer_bytes))
+
+    async with proxied(answer) as proxy:
+        with socket.create_connection(("127.0.0.1", proxy.port)) as client:
+            client.setblocking(False)
+            client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+
+            async def is_full() -> bool:
+                return any(one.is_full for one in proxy.app.acceptors[0].connections)
+
+            await until(is_full)
+            (connection,) = proxy.app.acceptors[0].connections
+            sock = connection.transport.get_extra_info("socket")
+            unsent = fcntl.ioctl(sock.fileno(), _SIOCOUTQNSD, bytes(4))
+            assert int.from_bytes(unsent, sys.byteorder) < 4 * buffer_bytes
 
 
 async def test_chunks_of_a_byte_that_wait_cost_no_more_than_others() -> None:
