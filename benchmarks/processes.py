@@ -9,6 +9,7 @@ its process id for the command that it runs).
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -27,6 +28,8 @@ ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 OK = 200  # The HTTP status.
 NEEDED_TOOLS = ("setpriv", "taskset")  # Of util-linux.
+# What goes before a command to tie it to our life; nothing where it cannot be had.
+BOUND = ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()
 
 _STOP_S = 1.0  # A proxy with nothing in flight has no need for more.
 _PROBE_PAUSE_S = 0.002
@@ -87,7 +90,7 @@ def running(
 
 def pinned(core: int) -> list[str]:
     """Return what goes before a command to pin it and to tie it to our life."""
-    return ["setpriv", "--pdeathsig", "KILL", "taskset", "-c", str(core)]
+    return [*BOUND, "taskset", "-c", str(core)]
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

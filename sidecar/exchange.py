@@ -32,6 +32,7 @@ from sidecar.model import (
     NO_BODY,
     Attempt,
     Fault,
+    Limit,
     Phase,
     Processed,
 )
@@ -392,6 +393,7 @@ class Exchange:
                 route.upstream.budget.retry_ended()
             if self.is_uploading:
                 route.upstream.uploads.leave()
+            route.upstream.stalled.resumed(self)
         if self.body is not None:
             self.body.discard()
         if route is None or self.fault is not None or not self._is_plain(route, now_s):
@@ -522,16 +524,39 @@ class Exchange:
             attempt.connection.pause_reading()
             if self.writer.has_begun:
                 self.limits.on_client_full(self.client.unsent_bytes)
+                attempt.route.upstream.stalled.stalls(self)
 
     def resume_response(self) -> None:
         """It reads again."""
         attempt = self.under_way
-        if attempt is not None and attempt.connection is not None:
+        if attempt is None:
+            return
+        attempt.route.upstream.stalled.resumed(self)
+        if attempt.connection is not None:
             attempt.connection.resume_reading()
             if self.tunnel is not None:
                 self.limits.on_tunnel()
             elif self.writer.has_begun:
                 self.limits.on_download()
+
+    # What is asked while its client stalls (`Reader`).
+
+    def unsent_bytes(self) -> int:
+        """Return how much of the answer the client has not taken yet."""
+        return self.client.unsent_bytes()
+
+    def end_stalled(self, detail: str) -> None:
+        """Others need the place: give it up."""
+        phase = Phase.BODY if self.under_way is None else self.under_way.phase
+        self.meeting.interrupt(
+            ProxyFault(
+                FaultCode.CLIENT_SLOW,
+                detail,
+                phase=phase,
+                processed=processed_by(phase),
+                limit=Limit.MAX_STALLED,
+            )
+        )
 
     # What the attempt tells (`Story`).
 

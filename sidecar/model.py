@@ -230,6 +230,7 @@ class Limit(Enum):
     REQUEST_HEADERS = "request_headers"
     REQUEST_BODY_IDLE = "request_body_idle"
     DOWNSTREAM_WRITE = "downstream_write"
+    MAX_STALLED = "max_stalled"
 
 
 class TraceContext:

@@ -15,6 +15,7 @@ from sidecar.policy.breaker import CircuitBreaker
 from sidecar.policy.budget import RetryBudget
 from sidecar.policy.deadline import ConnectTimes
 from sidecar.policy.limiter import InFlightLimit
+from sidecar.policy.stalled import StalledReaders
 from sidecar.record.fault_feed import fault_id
 from sidecar.route.table import RouteTable
 from sidecar.upstream.connector import Connector
@@ -61,6 +62,7 @@ class UpstreamState:
         "pool",
         "requests",
         "settings",
+        "stalled",
         "uploads",
     )
 
@@ -82,6 +84,9 @@ class UpstreamState:
         self.budget = RetryBudget(settings.budget)
         self.requests = InFlightLimit(settings.max_requests)
         self.uploads = InFlightLimit(settings.max_uploads)
+        self.stalled = StalledReaders(
+            settings.max_stalled, settings.stalled_after_s, clock
+        )
         self.connector = make_connector(settings, clock, self._forget)
 
     def _forget(self, endpoint: Endpoint, connection: UpstreamConnection) -> None:

@@ -209,10 +209,12 @@ class SidecarCollector(Collector):
             pending.add_metric([name, "in_flight"], upstream.requests.count)
             pending.add_metric([name, "uploading"], upstream.uploads.count)
             settings = upstream.settings
+            pending.add_metric([name, "stalled"], upstream.stalled.count)
             limits.add_metric([name, "connections"], settings.max_connections)
             limits.add_metric([name, "pending"], settings.max_pending)
             limits.add_metric([name, "requests"], settings.max_requests)
             limits.add_metric([name, "uploads"], settings.max_uploads)
+            limits.add_metric([name, "stalled"], settings.max_stalled)
             budget.add_metric([name], upstream.budget.balance(now_s))
         yield from (connections, pending, limits, budget)
 

@@ -75,6 +75,10 @@ class UpstreamState(Protocol):
     def uploads(self) -> InFlight:
         """Return those of them whose body is still to come."""
 
+    @property
+    def stalled(self) -> InFlight:
+        """Return those of them whose client does not read."""
+
 
 class RouteState(Protocol):
     """A route at work."""

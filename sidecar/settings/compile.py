@@ -34,7 +34,8 @@ _PEER_IDLE_S = 45.0
 _LOCAL_CONNECT_S = 1.0
 _EXTERNAL_CONNECT_S = 5.0
 _DOWNSTREAM_WRITE_S = 60.0
-_UPLOAD_SHARE = 2  # Of an upstream's places, one in so many is for slow bodies.
+_UPLOAD_SHARE = 2  # Of an upstream's places, one in so many is for slow bodies,
+_STALLED_SHARE = 4  # and one in so many for slow readers.
 _CLUSTER_SUFFIXES = (".svc", ".local", ".internal", ".cluster")
 _CONDITIONS = ("on", "codes", "fault_codes")
 
@@ -176,15 +177,20 @@ def _upstream(
     pool, budget = upstream.pool, upstream.retry_budget
     is_local = all(is_loopback(address.host) for address in upstream.endpoints)
     idle_s = _LOCAL_IDLE_S if is_local else _PEER_IDLE_S
+    places = min(pool.max_requests, pool.max_connections)
     return compiled.Upstream(
         name=name,
         endpoints=upstream.endpoints,
         max_connections=pool.max_connections,
         max_pending=pool.max_pending,
         max_requests=pool.max_requests,
-        max_uploads=min(pool.max_requests, pool.max_connections) // _UPLOAD_SHARE
+        max_uploads=places // _UPLOAD_SHARE
         if pool.max_uploads is None
         else pool.max_uploads,
+        max_stalled=places // _STALLED_SHARE
+        if pool.max_stalled is None
+        else pool.max_stalled,
+        stalled_after_s=pool.stalled_after,
         max_requests_per_connection=pool.max_requests_per_connection,
         pool_idle_s=idle_s if pool.idle is None else pool.idle,
         fresh_after_s=pool.fresh_after,

@@ -163,6 +163,8 @@ class PoolSettings(Settings):
     max_pending: Annotated[int, Field(ge=0)] = 1024
     max_requests: Positive = 1024
     max_uploads: Annotated[int, Field(ge=0)] | None = None
+    max_stalled: Annotated[int, Field(ge=0)] | None = None
+    stalled_after: PositiveDuration = 2.0
     max_requests_per_connection: Positive | None = None
     idle: Duration | None = None
     fresh_after: Duration = 1.0

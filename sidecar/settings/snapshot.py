@@ -149,6 +149,8 @@ class Upstream:
     max_pending: int  # Requests that wait for a connection.
     max_requests: int  # In flight at once.
     max_uploads: int  # Of these, with a body still to come.
+    max_stalled: int  # Of these, with a client that does not read.
+    stalled_after_s: float  # Who does not read for so long may be ended.
     max_requests_per_connection: int | None
     pool_idle_s: float
     fresh_after_s: float  # Idle longer than this: unsafe requests connect anew.

@@ -19,6 +19,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, supp
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from benchmarks.processes import BOUND
 from tests.differential.readers import Request, strict
 from tests.support.nginx import NGINX, nginx_origin
 from tests.support.process import sidecar
@@ -179,7 +180,8 @@ async def _haproxy(folder: Path, port: int) -> AsyncIterator[int]:
     config.write_text(_HAPROXY.format(listen=listen, port=port))
     assert HAPROXY is not None
     process = await asyncio.create_subprocess_exec(
-        HAPROXY, "-db", "-q", "-f", str(config), stderr=asyncio.subprocess.DEVNULL
+        *(*BOUND, HAPROXY, "-db", "-q", "-f", str(config)),
+        stderr=asyncio.subprocess.DEVNULL,
     )
     try:
         await _reachable(listen, process)

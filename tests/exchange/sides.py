@@ -8,9 +8,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tests.exchange.spoken import read
 from tests.support.wire import FakeWire
 
 if TYPE_CHECKING:
+    from tests.exchange.spoken import Message
     from tests.support.ends import End
 
 RETRY = {"preset": "idempotent", "backoff": {"base": "0s"}}
@@ -59,6 +61,11 @@ class Side:
             if asked and int(asked[-1][1]) == number:
                 return None if origin.is_closed else origin
         return None
+
+    def come(self, number: int) -> Message | None:
+        """Return a request as far as it has come; None if nobody waits for it."""
+        origin = self.origin_of(number)
+        return None if origin is None else read(origin.received)[-1]
 
 
 @dataclass

@@ -8,7 +8,12 @@ import pytest
 
 from sidecar.accept.listener import Acceptor, network_of
 from sidecar.model import Limit
-from sidecar.settings.models import LimitSettings, RouteSettings, TimeoutSettings
+from sidecar.settings.models import (
+    LimitSettings,
+    PoolSettings,
+    RouteSettings,
+    TimeoutSettings,
+)
 from tests.support.proxy import header_of, status_of
 from tests.support.wire import OK, get, post
 
@@ -21,6 +26,9 @@ if TYPE_CHECKING:
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 CHUNK = b"30000\r\n" + b"x" * 0x30000 + b"\r\n"
+SWITCH = (
+    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
+)
 EXPECT = "Expect: 100-continue"
 
 
@@ -37,10 +45,14 @@ def limited(make: MakeWire, **limits: Any) -> FakeWire:
 
 
 def fill_client(wire: FakeWire) -> End:
+    return fill_client_of(wire, -1)
+
+
+def fill_client_of(wire: FakeWire, n: int) -> End:
     client = wire.client()
     client.send(get())
     client.stop_taking()
-    wire.origin().send(CHUNKED + CHUNK)
+    wire.origin(n).send(CHUNKED + CHUNK)
     return client
 
 
@@ -49,6 +61,12 @@ def talk(wire: FakeWire, data: bytes, pass_s: float = 0.0) -> End:
     if data:
         client.send(data)
     wire.clock.advance(pass_s)
+    return client
+
+
+def be_one_of_many_that_are_full(wire: FakeWire) -> End:
+    client = fill_client(wire)
+    wire.clock.advance(2.1)
     return client
 
 
@@ -92,6 +110,7 @@ HITS: dict[Limit, tuple[dict[str, Any], Callable[[FakeWire], End], int]] = {
     Limit.REQUEST_HEADERS: ({}, lambda wire: talk(wire, b"GET", 10.1), 408),
     Limit.REQUEST_BODY_IDLE: ({}, lambda wire: talk(wire, post()[:-1], 60.1), 408),
     Limit.DOWNSTREAM_WRITE: ({}, be_full, 200),
+    Limit.MAX_STALLED: ({}, be_one_of_many_that_are_full, 200),
 }
 CODES = {
     413: "316-DATA-REQ-SIZE",
@@ -105,7 +124,9 @@ CODES = {
 @pytest.mark.parametrize("limit", Limit)
 def test_who_hits_a_limit_is_told_and_counted(make: MakeWire, limit: Limit) -> None:
     limits, hit, status = HITS[limit]
-    wire = make(top={"limits": limits, "defaults": {"body_max": 1000}})
+    pool = {"max_stalled": 0} if limit is Limit.MAX_STALLED else {}
+    top = {"limits": limits, "defaults": {"body_max": 1000}}
+    wire = make(top=top, upstream={"pool": pool})
     answer = hit(wire).take()
     assert hits(wire) == {limit.value: 1}
     assert (status_of(answer) if answer else 0) == status
@@ -113,7 +134,7 @@ def test_who_hits_a_limit_is_told_and_counted(make: MakeWire, limit: Limit) -> N
 
 
 def test_a_limit_is_counted_by_the_name_of_its_setting() -> None:
-    models = (LimitSettings, TimeoutSettings, RouteSettings)
+    models = (LimitSettings, TimeoutSettings, RouteSettings, PoolSettings)
     keys = {key for model in models for key in model.model_fields}
     assert {limit.value for limit in Limit} <= keys
 
@@ -454,6 +475,54 @@ def test_a_body_that_waits_for_the_origins_word_cannot_be_awaited(
     answer = uploading(wire, EXPECT).take()
     assert header_of(answer, "x-316-code") == "316-POOL-EXHAUSTED"
     assert header_of(answer, "x-316-processed") == "no"
+
+
+def test_clients_that_do_not_read_leave_places_to_others(make: MakeWire) -> None:
+    """A slow one is served on, the connections of the stuck ones are closed."""
+    wire = make(upstream={"pool": {"max_connections": 3, "max_stalled": 1}})
+    stuck = [fill_client_of(wire, n) for n in range(2)]
+    slow = fill_client_of(wire, 2)
+    late = wire.client()
+    late.send(get("/late"))
+    wire.clock.advance(1.9)
+    slow.take_some(10_000)
+    assert len(wire.origins) == 3
+    wire.clock.advance(0.2)
+    assert [client.is_closed for client in (*stuck, slow)] == [True, True, False]
+    wire.origin(3).send(OK)
+    assert late.take().endswith(b"ok")
+    assert wire.codes == ["316-CLIENT-SLOW"] * 2
+    slow.take_all()
+    wire.origin(2).send(b"0\r\n\r\n")
+    assert slow.take().endswith(b"\r\n0\r\n\r\n")
+    assert hits(wire) == {"max_stalled": 2}
+
+
+def test_who_reads_again_does_not_count_any_more(make: MakeWire) -> None:
+    wire = make(upstream={"pool": {"max_stalled": 1}})
+    for n in range(5):
+        client = fill_client_of(wire, n)
+        wire.clock.advance(1)
+        client.take_all()
+        wire.clock.advance(1)
+    wire.clock.advance(50)
+    assert wire.codes == []
+
+
+def test_a_tunnel_that_its_origin_has_ended_does_not_stall_when_it_is_read(
+    make: MakeWire,
+) -> None:
+    wire = make(upstream={"pool": {"max_stalled": 0}})
+    client = wire.client()
+    client.send(get("/", "Connection: Upgrade", "Upgrade: echo"))
+    client.stop_taking()
+    wire.origin().send(SWITCH + b"x" * 100_000)
+    wire.origin().send_eof()
+    client.take_all()
+    wire.clock.advance(60)
+    client.send(b"more")
+    assert wire.origin().received.endswith(b"more")
+    assert wire.codes == []
 
 
 @pytest.mark.parametrize("how", ["late", "gone", "ended", "bad", "large"])

@@ -95,13 +95,17 @@ class Conversation(RuleBasedStateMachine):
         return [index for index, client in enumerate(self.clients) if client.to_come]
 
     def answerable(self) -> list[int]:
-        """Requests that have come to an origin, on both wires, and wait there."""
+        """Requests that have come to an origin, on both wires, and wait there.
+
+        On both as far: an origin that does not take all may hold up one that comes
+        in pieces, and an answer before the end of a request is another story.
+        """
         one, other = (side.asked() for side in self.sides)
         return [
             number
             for number in one
             if one[number] == other[number] > self.begun[number]
-            and all(side.origin_of(number) for side in self.sides)
+            and self.sides[0].come(number) == self.sides[1].come(number) is not None
         ]
 
     def under_way(self) -> list[int]:

@@ -17,6 +17,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 import sidecar
+from benchmarks.processes import BOUND
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,7 +116,7 @@ class Subject:
             self._errors.open("wb") as err,
         ):
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "sidecar", "run", "-c", str(config)),
+                *(*BOUND, sys.executable, "-m", "sidecar", "run", "-c", str(config)),
                 stdout=out, stderr=err, cwd=self._folder, env=environment,
             )  # fmt: skip
         while "serving:" not in (told := self._errors.read_text(encoding="utf-8")):

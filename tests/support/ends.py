@@ -22,6 +22,9 @@ class FakeSocket:
     def fileno(self) -> int:
         return self._fds[0]
 
+    def setsockopt(self, *_option: int) -> None:
+        """Take what a transport's socket is told: it is none."""
+
     def __del__(self) -> None:
         for fd in self._fds:
             os.close(fd)

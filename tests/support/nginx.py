@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from benchmarks.processes import BOUND
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
@@ -64,7 +66,8 @@ async def nginx_origin(folder: Path, server: str = "") -> AsyncIterator[Nginx]:
     config.write_text(_CONFIG.format(folder=folder, port=port, server=server))
     assert NGINX is not None
     process = await asyncio.create_subprocess_exec(
-        NGINX, "-p", str(folder), "-e", str(folder / "error.log"), "-c", str(config)
+        *(*BOUND, NGINX, "-p", str(folder), "-c", str(config)),
+        *("-e", str(folder / "error.log")),
     )
     try:
         await _reachable(port, process)

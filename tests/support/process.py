@@ -14,6 +14,7 @@ import aiohttp
 import psutil
 import yaml
 
+from benchmarks.processes import BOUND
 from tests.support.proxy import ANYWHERE
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ async def sidecar(
     file.write_text(yaml.safe_dump(settings))
     bounds = ("prlimit", f"--nofile={files}:{files}") if files else ()
     process = await asyncio.create_subprocess_exec(
-        *bounds, sys.executable, "-m", "sidecar", "run", "-c", str(file),
+        *BOUND, *bounds, sys.executable, "-m", "sidecar", "run", "-c", str(file),
         stdout=asyncio.subprocess.PIPE if stdout is None else stdout,
         stderr=asyncio.subprocess.PIPE,
         env={k: v for k, v in os.environ.items() if not k.startswith("OTEL_")},
