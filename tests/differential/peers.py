@@ -36,7 +36,9 @@ JUDGES = ("nginx", "haproxy")
 END = b"GET /end HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 _END_TARGET = b"/end"
 _OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-_PATIENCE_S = 0.25  # For one that waits for more of a request that is not whole.
+# For one that waits for more of a request that is not whole: until something came,
+# which may be late on a busy machine, and then until more comes.
+_PATIENCE_S, _NEXT_PATIENCE_S = 1.5, 0.3
 _MAX_WAIT_S = 10.0
 _NGINX = """
     client_max_body_size 0;
@@ -142,19 +144,20 @@ class Peer:
         writer.write(raw + END)
         answer = b""
         with suppress(ConnectionError):
-            answer = await _read(reader, _PATIENCE_S)
+            answer = await _read(reader)
             if not reader.at_eof():
                 writer.write_eof()
-                answer += await _read(reader, _PATIENCE_S)
+                answer += await _read(reader)
         writer.transport.abort()
         with suppress(ConnectionError):
             await writer.wait_closed()
         return Outcome(statuses_of(answer), self._origin.take())
 
 
-async def _read(reader: asyncio.StreamReader, patience_s: float) -> bytes:
+async def _read(reader: asyncio.StreamReader) -> bytes:
     """Return what comes until the end, or until nothing comes any more."""
     answer = b""
+    patience_s = _PATIENCE_S
     with suppress(TimeoutError):
         while True:
             async with asyncio.timeout(patience_s):
@@ -162,6 +165,7 @@ async def _read(reader: asyncio.StreamReader, patience_s: float) -> bytes:
             if not data:
                 break
             answer += data
+            patience_s = _NEXT_PATIENCE_S
     return answer
 
 
