@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar import max_forwards, telling
 from sidecar.faults.catalogue import FaultCode
-from sidecar.faults.render import LocalReply, ReplyRequest, render, tag_fields
+from sidecar.faults.render import LocalReply, tag_fields
 from sidecar.model import Outcome
 
 if TYPE_CHECKING:
@@ -49,14 +49,8 @@ def answer(exchange: Exchange, fault: ProxyFault) -> None:
         return
     if exchange.body is not None and not exchange.body.is_complete:
         writer.keep_alive = False
-    snapshot = exchange.runtime.snapshot
-    asked = ReplyRequest(
-        head.named.get(b"accept", b""),
-        head.named.get(b"content-type", b""),
-        snapshot.status_profile,
-        snapshot.expose,
-    )
-    reply = render(exchange.fault, fault.status, asked)
+    accept, kind = head.named.get(b"accept", b""), head.named.get(b"content-type", b"")
+    reply = exchange.runtime.reply_to(exchange.fault, fault.status, accept, kind)
     if telling.is_exhausting(fault.code):
         reply.fields.append(telling.EXHAUSTED)
     exchange.status = reply.status

@@ -10,6 +10,7 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sidecar.descriptors import most_clients
+from sidecar.faults.render import ReplyRequest, render
 from sidecar.policy.balancer import RoundRobin
 from sidecar.policy.breaker import CircuitBreaker
 from sidecar.policy.budget import RetryBudget
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from random import Random
 
     from sidecar.clock import Clock, Timer
+    from sidecar.faults.render import LocalReply
+    from sidecar.model import Fault
     from sidecar.policy.breaker import State
     from sidecar.record.recorder import Recorder
     from sidecar.settings.snapshot import Route, Snapshot, Timeouts, Upstream
@@ -162,6 +165,16 @@ class Runtime:
     def new_fault_id(self) -> str:
         """Return an id that sorts by time and is unlikely to come twice."""
         return fault_id(self.clock.wall_ns(), self.rng.getrandbits(32))
+
+    def reply_to(
+        self, fault: Fault, status: int, accept: bytes = b"", content_type: bytes = b""
+    ) -> LocalReply:
+        """Return the answer to a request that failed here."""
+        snapshot = self.snapshot
+        asked = ReplyRequest(
+            accept, content_type, snapshot.status_profile, snapshot.expose
+        )
+        return render(fault, status, asked)
 
     def sweep(self) -> None:
         """Close connections that have been idle for too long."""

@@ -7,6 +7,7 @@ import ipaddress
 import os
 from typing import TYPE_CHECKING
 
+from sidecar.accept.accept_queue import AcceptQueue
 from sidecar.accept.client import ClientConnection
 from sidecar.accept.shedding import Shedder
 from sidecar.descriptors import most_lingering
@@ -50,6 +51,7 @@ class Acceptor:
         self._trust: dict[str, bool] = {}
         self._server: asyncio.Server | None = None
         self.shedder = Shedder(name, runtime)
+        self.queue: AcceptQueue | None = None  # While it listens.
 
     async def listen(self, host: str, port: int) -> tuple[str, int]:
         """Start to accept; return the address in use.
@@ -64,7 +66,8 @@ class Acceptor:
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise ListenError(self.name, f"{host}:{port}", reason) from None
-        self.shedder.watch(self._server.sockets[0].fileno(), _BACKLOG)
+        descriptor = self._server.sockets[0].fileno()
+        self.queue = AcceptQueue(self.runtime, self.shedder, descriptor, _BACKLOG)
         address = self._server.sockets[0].getsockname()
         return str(address[0]), int(address[1])
 
@@ -80,7 +83,8 @@ class Acceptor:
             limit = Limit.CONNECTIONS
         else:
             self.connections.add(client)
-            self.shedder.accepted += 1
+            if self.queue is not None:
+                self.queue.accepted += 1
             if most is not None:
                 self._per_peer[network_of(client.peer)] = mine + 1
             return None
@@ -134,6 +138,8 @@ class Acceptor:
 
     def cut(self) -> None:
         """Take nothing new; end every connection, but answer what is under way."""
+        if self.queue is not None:
+            self.queue.close()
         self.shedder.close()
         if self._server is not None:
             self._server.close()

@@ -1,12 +1,17 @@
-"""Answering what never became a request: malformed, too slow, too many."""
+"""Answering what never became a request: malformed, too slow, too many.
+
+refuse              one of them, like a request that failed
+refuse_in_a_flood   one of very many
+outcome_of_nobody   what is recorded of it
+"""
 
 from __future__ import annotations
 
 import http
 from typing import TYPE_CHECKING, Final
 
-from sidecar.faults.render import ReplyRequest, render
-from sidecar.model import Fault, Outcome, TraceContext
+from sidecar.model import Fault, Outcome
+from sidecar.wire import trace_context
 
 if TYPE_CHECKING:
     from sidecar.accept.client import ClientConnection
@@ -37,7 +42,6 @@ def refuse_in_a_flood(
 
 def refuse(runtime: Runtime, client: ClientConnection, fault: ProxyFault) -> None:
     """Write the answer for `fault` to `client`, and record it."""
-    snapshot, clock = runtime.snapshot, runtime.clock
     if fault.limit is not None:
         runtime.recorder.limit_hit(fault.limit)
     named = Fault(
@@ -50,22 +54,22 @@ def refuse(runtime: Runtime, client: ClientConnection, fault: ProxyFault) -> Non
         fault.timeout,
         fault.retry_after_s,
     )
-    asked = ReplyRequest(b"", b"", snapshot.status_profile, snapshot.expose)
-    reply = render(named, fault.status, asked)
+    reply = runtime.reply_to(named, fault.status)
     if not client.is_gone and not client.transport.is_closing():
         client.writer.begin(1, keep_alive=False)
         client.writer.reply(reply, "", runtime.dated_via())
-    trace = TraceContext(
-        runtime.rng.getrandbits(128) or 1,
-        0,
-        runtime.rng.getrandbits(64) or 1,
-        False,
-        b"",
-    )
-    runtime.recorder.record(
-        Outcome(
-            client.listener, "", "", "_OTHER", b"", "", b"", client.peer,
-            reply.status, named, clock.now_s(), clock.wall_ns(), 0.0,
-            0, len(reply.body), (), "", trace, "", False,
-        )
+    outcome = outcome_of_nobody(runtime, client.listener, client.peer, named)
+    outcome.status, outcome.response_bytes = reply.status, len(reply.body)
+    runtime.recorder.record(outcome)
+
+
+def outcome_of_nobody(
+    runtime: Runtime, listener: str, peer: str, fault: Fault
+) -> Outcome:
+    """Return what is known where no request could be read."""
+    clock, trace = runtime.clock, trace_context.begin({}, runtime.rng, 0.0)
+    return Outcome(
+        listener, "", "", "_OTHER", b"", "", b"", peer,
+        fault.spec.status, fault, clock.now_s(), clock.wall_ns(), 0.0,
+        0, 0, (), "", trace, "", False,
     )  # fmt: skip

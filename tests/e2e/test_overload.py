@@ -33,6 +33,12 @@ def connect_unaccepted(proxy: Proxy, count: int) -> list[socket.socket]:
     return clients
 
 
+def look(proxy: Proxy) -> None:
+    queue = proxy.app.acceptors[0].queue
+    assert queue is not None
+    queue.look()
+
+
 async def read_all(client: socket.socket) -> bytes:
     reader, writer = await asyncio.open_connection(sock=client)
     try:
@@ -46,7 +52,7 @@ async def test_who_waited_longest_to_be_accepted_is_answered_unread() -> None:
         admission = proxy.app.recorder.admission
         let_connections_wait(admission, proxy.app.clock.now_s())
         clients = connect_unaccepted(proxy, 40)
-        proxy.app.acceptors[0].shedder.look()
+        look(proxy)
         answers = [await read_all(client) for client in clients]
         statuses = [status_of(answer) for answer in answers]
         refused = statuses.count(503)
@@ -63,7 +69,7 @@ async def test_who_waited_longest_to_be_accepted_is_answered_unread() -> None:
 async def test_when_all_is_well_nobody_who_waits_is_refused() -> None:
     async with proxied() as proxy:
         clients = connect_unaccepted(proxy, 40)
-        proxy.app.acceptors[0].shedder.look()
+        look(proxy)
         answers = [await read_all(client) for client in clients]
         assert {status_of(answer) for answer in answers} == {200}
 
