@@ -14,6 +14,7 @@ import signal
 import sys
 import sysconfig
 import tempfile
+import traceback
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -175,12 +176,18 @@ def _route_cost() -> list[Figure]:
 
 
 def _tried(name: str, measure: Callable[[], list[Figure]]) -> list[Figure]:
-    """Measure; what cannot be measured says why, and the run goes on."""
+    """Measure; what cannot be measured says why, and the run goes on.
+
+    So it does with a mistake in a measurement: minutes of others would be lost.
+    """
     print(f"{name} …", flush=True)
     try:
         return measure()
     except (ImportError, StartError, OSError) as error:
         return [Figure(name, None, "", note=str(error))]
+    except Exception as error:  # noqa: BLE001
+        traceback.print_exc()
+        return [Figure(name, None, "", note=f"a bug: {error!r}")]
 
 
 def _machine() -> dict[str, str]:

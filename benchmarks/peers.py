@@ -160,6 +160,13 @@ def _folder(name: str, plan: Plan) -> Path:
     return folder
 
 
+def sidecar_config(ports: Mapping[str, int], *, is_overload_on: bool = True) -> str:
+    """Return the configuration that the sidecar is measured with."""
+    text = (ROOT / "benchmarks" / "configs" / "sidecar.yaml").read_text()
+    is_on = str(is_overload_on).lower()
+    return Template(text).substitute(ports, is_overload_on=is_on)
+
+
 def _configured(name: str, folder: Path, **values: object) -> str:
     """Fill a file of `configs/` in, and return the path of the result."""
     text = (ROOT / "benchmarks" / "configs" / name).read_text()
@@ -258,10 +265,10 @@ def unguarded(peer: Peer) -> Peer:
 
 
 def _launch_from(tree: Path, place: Place, *, is_overload_on: bool = True) -> Launch:
-    values = {**_ports_of(place), "is_overload_on": str(is_overload_on).lower()}
-    path = _configured("sidecar.yaml", place.folder, **values)
+    path = place.folder / "sidecar.yaml"
+    path.write_text(sidecar_config(_ports_of(place), is_overload_on=is_overload_on))
     command, env = python(place.folder, tree)
-    command += ["-m", "sidecar", "run", "-c", path]
+    command += ["-m", "sidecar", "run", "-c", str(path)]
     env["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{place.closed_port}"
     return Launch(command, env, place.health_port, "/healthz/ready")
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 import timeit
 from dataclasses import replace
 from statistics import median
-from string import Template
 from typing import TYPE_CHECKING
 
-from benchmarks.processes import ROOT
+from benchmarks.peers import sidecar_config
 from benchmarks.report import Figure
 from sidecar.route.table import RouteTable
 from sidecar.settings.load import load_text
@@ -69,12 +68,9 @@ def _routes(count: int) -> list[Route]:
 
 def _bench_route() -> Route:
     """Return the route of the file that the sidecar is measured with."""
-    text = (ROOT / "benchmarks" / "configs" / "sidecar.yaml").read_text()
-    ports = ("port", "origin_port", "admin_port", "health_port")
-    filled = Template(text).substitute(
-        {name: 20_001 + n for n, name in enumerate(ports)}
-    )
-    return load_text(filled, "sidecar.yaml").snapshot.routes[0]
+    names = ("port", "origin_port", "admin_port", "health_port")
+    ports = {name: 20_001 + n for n, name in enumerate(names)}
+    return load_text(sidecar_config(ports), "sidecar.yaml").snapshot.routes[0]
 
 
 def _head(n: int) -> RequestHead:
