@@ -31,6 +31,7 @@ HEIGHTS = (
     ("sidecar.upstream",),
     ("sidecar.record",),
     ("sidecar.runtime",),
+    ("sidecar.reloading",),
     ("sidecar.time_limits", "sidecar.accept.request_body", "sidecar.accept.response"),
     ("sidecar.attempt", "sidecar.checkout", "sidecar.forwarding",
      "sidecar.max_forwards", "sidecar.retrying", "sidecar.telling"),

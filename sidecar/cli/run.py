@@ -21,6 +21,10 @@ def command(
         str | None,
         typer.Option(help="Without a file: host:port that everything goes to."),
     ] = None,
+    *,
+    watch: Annotated[
+        bool, typer.Option(help="Reload when the file has changed; SIGHUP always does.")
+    ] = True,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C, then drain; a second signal ends at once.
 
@@ -34,10 +38,10 @@ def command(
         _fail(str(error))
     for warning in loaded.warnings:
         sys.stderr.write(f"warning: {warning}\n")
-    _serve(loaded)
+    _serve(loaded, config, is_watching=watch and config is not None)
 
 
-def _serve(loaded: Loaded) -> None:
+def _serve(loaded: Loaded, config: str | None, *, is_watching: bool) -> None:
     import uvloop  # noqa: PLC0415 - after the settings are known to be good
 
     from sidecar import descriptors  # noqa: PLC0415 - likewise
@@ -48,7 +52,7 @@ def _serve(loaded: Loaded) -> None:
     descriptors.raise_limit()
     if warning := descriptors.shortage(loaded.snapshot):
         sys.stderr.write(f"warning: {warning}\n")
-    uvloop.run(_run(loaded))
+    uvloop.run(_run(loaded, config, is_watching=is_watching))
 
 
 def _forbid_core_dumps() -> None:
@@ -57,10 +61,10 @@ def _forbid_core_dumps() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
 
 
-async def _run(loaded: Loaded) -> None:
+async def _run(loaded: Loaded, config: str | None, *, is_watching: bool) -> None:
     from sidecar.app import App, ListenError  # noqa: PLC0415 - heavy
 
-    app = App(loaded)
+    app = App(loaded, config=config)
     try:
         await app.start()
     except ListenError as error:
@@ -69,7 +73,7 @@ async def _run(loaded: Loaded) -> None:
         f"{name} {host}:{port}" for name, (host, port) in app.addresses.items()
     )
     logging.getLogger("sidecar").info("serving: %s", places)
-    await app.run()
+    await app.run(is_watching=is_watching)
 
 
 def _fail(message: str, code: int = 1) -> NoReturn:

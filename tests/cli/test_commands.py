@@ -37,7 +37,7 @@ def sidecar(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "check", "explain", "faults", "schema", "demo"]
+    "command", ["run", "check", "diff", "explain", "faults", "schema", "demo"]
 )
 def test_each_command_explains_itself_with_an_example(command: str) -> None:
     done = sidecar(command, "--help")
@@ -276,3 +276,26 @@ def test_run_says_which_port_is_taken_and_ends_on_a_signal(tmp_path: Path) -> No
         assert "Traceback" not in taken.stderr
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
+
+
+def test_diff_tells_what_changes_for_traffic(tmp_path: Path) -> None:
+    old, new, bad = (tmp_path / name for name in ("old.yaml", "new.yaml", "bad.yaml"))
+    text = (
+        "upstreams: {app: {endpoints: ['127.0.0.1:1']}}\n"
+        "routes: [{name: a, upstream: app%s}]\n"
+    )
+    old.write_text(text % "")
+    new.write_text(text % ", timeouts: {request: 2s}")
+    bad.write_text("routes: 3\n")
+    done = sidecar("diff", str(old), str(new))
+    assert (done.returncode, done.stdout) == (
+        0,
+        'route "a": timeouts: request: 15s -> 2s\n',
+    )
+    assert sidecar("diff", "--exit-code", str(old), str(new)).returncode == 3
+    same = sidecar("diff", "--exit-code", str(old), str(old))
+    assert (same.returncode, same.stdout) == (0, "no difference for traffic\n")
+    wrong = sidecar("diff", str(old), str(bad))
+    assert wrong.returncode == 1
+    assert f"{bad}:1:" in wrong.stderr
+    assert "Traceback" not in wrong.stderr
