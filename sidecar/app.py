@@ -18,6 +18,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sidecar.accept.listener import Acceptor, ListenError
+from sidecar.application import processes, until_gone, watch_port
 from sidecar.clock import Clock, LoopClock, Timer
 from sidecar.drain import Drain
 from sidecar.record import otel_env
@@ -75,7 +76,9 @@ class App:
         self.addresses: dict[str, tuple[str, int]] = {}
         self.servers: Servers | None = None
         self.not_ready_reason = "starting"
-        self._signals = asyncio.Queue[None]()
+        self.has_started = False
+        self.end_cause = ""  # Why it ends, once it does.
+        self._signals = asyncio.Queue[str]()
         self._sweeper: Timer | None = None
         self._tasks: set[asyncio.Task[object]] = set()
         self._is_closed = False
@@ -103,7 +106,13 @@ class App:
         self.addresses["admin"] = self.servers.admin_address
         self.recorder.start()
         self._sweep()
+        self.has_started = True
         self.not_ready_reason = ""
+        if self.snapshot.awaits_application:
+            self.not_ready_reason = "the application is not known to listen yet"
+            self._keep(watch_port(self.snapshot, self._on_application))
+        if self.snapshot.follows_application:
+            self._keep(self._end_with_application())
 
     async def run(self, *, is_watching: bool = False) -> None:
         """Serve until a signal, drain, and end.
@@ -112,13 +121,13 @@ class App:
             is_watching: Reload when the file has changed, too.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
-            self._loop.add_signal_handler(number, self.ask_to_end)
+            self._loop.add_signal_handler(number, self.ask_to_end, number.name)
         if self.reloader.has_file:  # Else it is a terminal that is gone.
             self._loop.add_signal_handler(signal.SIGHUP, self.ask_to_reload)
         if is_watching:
             self._keep(self.reloader.watch())
-        await self._signals.get()
-        _log.info("draining; a second signal ends at once")
+        self.end_cause = await self._signals.get()
+        _log.info("%s: draining; a second signal ends at once", self.end_cause)
         self.not_ready_reason = "draining"
         drain = self._loop.create_task(Drain(self.runtime, self.acceptors).run())
         hurry = self._loop.create_task(self._signals.get())
@@ -131,9 +140,9 @@ class App:
                 _log.error("draining failed", exc_info=result)
         await self.close(_HURRY_S if is_hurried else _FLUSH_S)
 
-    def ask_to_end(self) -> None:
-        """Begin to drain; asked again, end at once."""
-        self._signals.put_nowait(None)
+    def ask_to_end(self, cause: str) -> None:
+        """Begin to drain, because of `cause`; asked again, end at once."""
+        self._signals.put_nowait(cause)
 
     def ask_to_reload(self) -> None:
         """Read the file again."""
@@ -169,6 +178,23 @@ class App:
         for acceptor in self.acceptors:
             await acceptor.close()
 
+    def _on_application(self, reason: str) -> None:
+        """The application listens, or does not."""
+        if not self.end_cause:
+            self.not_ready_reason = reason
+            _log.info(
+                "ready" if not reason else "not ready: %s", *filter(None, [reason])
+            )
+
+    async def _end_with_application(self) -> None:
+        if not await asyncio.to_thread(processes):
+            _log.warning(
+                "drain.follow_application: no other process is to be seen: the pod "
+                "needs shareProcessNamespace, or the application has not started yet"
+            )
+        await until_gone()
+        self.ask_to_end("the application is gone")
+
     def _keep(self, work: Coroutine[None, None, object]) -> None:
         """Let something of our own run beside the traffic."""
         task = self._loop.create_task(work)
@@ -178,7 +204,7 @@ class App:
     def _on_task_done(self, task: asyncio.Task[object]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("reloading failed", exc_info=error)
+            _log.error("a task beside the traffic failed", exc_info=error)
 
     async def _end_tasks(self) -> None:
         tasks = list(self._tasks)

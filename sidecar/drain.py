@@ -17,21 +17,20 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from sidecar.settings.compile import is_loopback
+from sidecar.application import application_addresses, is_listening
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sidecar.accept.listener import Acceptor
     from sidecar.runtime import Runtime
-    from sidecar.settings.snapshot import Address, Snapshot
+    from sidecar.settings.snapshot import Address
 
 _log = logging.getLogger(__name__)
 
 END_S = 3.0  # Of the grace: to cut what is left, and to write what there is to tell.
 _LOOK_S = 0.05
 _PROBE_EVERY_S = 1.0
-_PROBE_S = 1.0  # A kernel answers for its port at once; more is a busy one.
 
 
 class Drain:
@@ -82,30 +81,3 @@ class Drain:
 
     def _left_s(self) -> float:
         return max(0.0, self._due_s - self._clock.now_s())
-
-
-def application_addresses(snapshot: Snapshot) -> frozenset[Address]:
-    """Return where the application beside this sidecar listens.
-
-    That is what inbound routes go to, as far as it is on loopback.
-    """
-    upstreams = {r.upstream for r in snapshot.routes if r.listener == "inbound"}
-    return frozenset(
-        address
-        for name in upstreams
-        for address in snapshot.upstreams[name].endpoints
-        if is_loopback(address.host)
-    )
-
-
-async def is_listening(address: Address) -> bool:
-    """Tell whether a connection to `address` is taken."""
-    try:
-        async with asyncio.timeout(_PROBE_S):
-            _, writer = await asyncio.open_connection(address.host, address.port)
-    except TimeoutError:
-        return True  # A full backlog: somebody is there.
-    except OSError:
-        return False
-    writer.transport.abort()
-    return True

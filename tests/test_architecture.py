@@ -39,6 +39,7 @@ HEIGHTS = (
      "sidecar.tunnelling"),
     ("sidecar.accept",),
     ("sidecar.admin",),
+    ("sidecar.application",),
     ("sidecar.drain",),
     ("sidecar.app",),
     ("sidecar.demo",),

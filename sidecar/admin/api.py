@@ -9,6 +9,7 @@
     GET  /faults/ID             one of them
     GET  /log-level             and POST: debug, info, warning or error
     POST /reload                read the file again; 422 if it is rejected
+    POST /quit                  drain, and end: what a Job does when it is done
 
 PUT does what POST does, and DELETE /breakers/NAME what "auto" does. What GET and
 HEAD ask for changes nothing; `guard.py` and `access.py` say who may do the rest.
@@ -68,6 +69,7 @@ def admin_application(
     router.add_post("/log-level", api.set_log_level)
     router.add_put("/log-level", api.set_log_level)
     router.add_post("/reload", api.reload)
+    router.add_post("/quit", api.quit)
     return application
 
 
@@ -168,6 +170,10 @@ class _Api:
     async def reload(self, _: web.Request) -> web.Response:
         done = await self._context.reloader.reload("POST /reload")
         return _json(asdict(done), 422 if done.result == REJECTED else 200)
+
+    async def quit(self, _: web.Request) -> web.Response:
+        self._context.ask_to_end("POST /quit")
+        return _json({"draining": True}, 202)
 
     def _route_with_breaker(self, name: str) -> RouteState | None:
         for state in self._context.runtime.routes:

@@ -37,9 +37,16 @@ class AdminContext(Protocol):
     def reloader(self) -> Reloader:
         """Return who reads the configuration again."""
 
+    def ask_to_end(self, cause: str) -> None:
+        """Begin to drain."""
+
     @property
     def clock(self) -> Clock:
         """Return the clock of all of them."""
+
+    @property
+    def has_started(self) -> bool:
+        """Tell whether every address is bound."""
 
     @property
     def not_ready_reason(self) -> str:

@@ -1,6 +1,7 @@
 """Health and metrics: what kubelet and Prometheus ask, open to the network.
 
 /healthz/ready   503 with the reason while starting and draining
+/healthz/started 200 as soon as it serves, whether the application does or not
 /healthz/live    200 as long as the event loop turns
 /metrics         Prometheus text, or OpenMetrics if Accept asks for it
 """
@@ -34,6 +35,7 @@ def health_application(context: AdminContext) -> web.Application:
     application = web.Application()
     application.on_response_prepare.append(harden)
     application.router.add_get("/healthz/ready", handlers.ready)
+    application.router.add_get("/healthz/started", handlers.started)
     application.router.add_get("/healthz/live", handlers.live)
     application.router.add_get("/metrics", handlers.metrics)
     return application
@@ -53,6 +55,11 @@ class _Health:
         if reason:
             return web.Response(status=503, text=f"not ready: {reason}\n")
         return web.Response(text="ready\n")
+
+    async def started(self, _: web.Request) -> web.Response:
+        if not self._context.has_started:
+            return web.Response(status=503, text="not started\n")
+        return web.Response(text="started\n")
 
     async def live(self, _: web.Request) -> web.Response:
         return web.Response(text="live\n")

@@ -5,12 +5,20 @@ from __future__ import annotations
 import logging
 import resource
 import sys
-from typing import Annotated, NoReturn
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from sidecar.settings.load import Loaded, from_upstream, load_file
 from sidecar.settings.problem import SettingsError
+
+if TYPE_CHECKING:
+    from sidecar.app import App
+
+_TERMINATION_LOG = Path("/dev/termination-log")
+_MOST_WORDS_BYTES = 4096
 
 
 def command(
@@ -74,8 +82,29 @@ async def _run(loaded: Loaded, config: str | None, *, is_watching: bool) -> None
     )
     logging.getLogger("sidecar").info("serving: %s", places)
     await app.run(is_watching=is_watching)
+    leave_word(f"ended: {app.end_cause}; {_last_fault(app)}")
+
+
+def _last_fault(app: App) -> str:
+    newest = app.recorder.feed.newest(1)
+    if not newest:
+        return "no fault is remembered"
+    fault = newest[0]
+    return f"the last fault: {fault['time']} {fault['code']} {fault['detail']}"
+
+
+def leave_word(text: str, path: Path = _TERMINATION_LOG) -> None:
+    """Write why the process ends to where Kubernetes looks for it, if that is there.
+
+    Source:
+        Kubernetes, "Determine the Reason for Pod Failure": 4,096 bytes at most.
+    """
+    if path.exists():
+        with suppress(OSError):
+            path.write_bytes(text.encode("utf-8", "replace")[:_MOST_WORDS_BYTES])
 
 
 def _fail(message: str, code: int = 1) -> NoReturn:
     sys.stderr.write(message + "\n")
+    leave_word(message)
     sys.exit(code)

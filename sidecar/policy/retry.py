@@ -205,11 +205,11 @@ def decide(rules: RetryRules, trial: Trial, rng: Random) -> Retry | StopReason:
     if reason is not None:
         return reason
     fault, delay_s = trial.fault, trial.retry_after_s
-    if delay_s is not None and rules.respect_retry_after:
+    if trial.processed is _NO and trial.has_other_endpoint:
+        delay_s = 0.0  # What a refusal says of a later time, it says of its sender.
+    elif delay_s is not None and rules.respect_retry_after:
         if delay_s > rules.max_retry_after_s:
             return StopReason.RETRY_AFTER_TOO_LONG
-    elif fault is not None and trial.has_other_endpoint and trial.processed is _NO:
-        delay_s = 0.0
     else:
         delay_s = rules.backoff.delay_s(trial.retries_made + 1, rng)
     left_s = trial.deadline_left_s - delay_s

@@ -72,6 +72,8 @@ def compile_settings(
         max_series=telemetry.metrics.max_series,
         log_level=settings.log.level,
         source=source.name,
+        awaits_application=settings.health.await_application,
+        follows_application=settings.drain.follow_application,
         admin_token_file=settings.admin.token_file,
         admin_socket=settings.admin.socket,
     )

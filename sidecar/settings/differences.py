@@ -39,6 +39,8 @@ FIXED = {  # By field of a snapshot: the keys of the file that need a restart.
     "admin_token_file": "admin.token_file",
     "admin_socket": "admin.socket",
     "health": "health.listen",
+    "awaits_application": "health.await_application",
+    "follows_application": "drain.follow_application",
     "tracing": "telemetry.tracing",
     "max_series": "telemetry.metrics.max_series",
     "service": "service",

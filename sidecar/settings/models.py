@@ -72,6 +72,7 @@ class HealthSettings(ListenSettings):
     """Probes and metrics."""
 
     listen: HostPort = Address("0.0.0.0", 15020)  # noqa: S104 - kubelet asks it
+    await_application: bool = False
 
 
 class LimitSettings(Settings):
@@ -325,6 +326,7 @@ class DrainSettings(Settings):
 
     lead: Duration = 5.0
     grace: Duration = 30.0
+    follow_application: bool = False
 
 
 class LogSettings(Settings):

@@ -238,5 +238,7 @@ class Snapshot:
     max_series: int
     log_level: str
     source: str  # The file, or "command line".
+    awaits_application: bool = False  # To be ready.
+    follows_application: bool = False  # To its end.
     admin_token_file: str | None = None
     admin_socket: str | None = None

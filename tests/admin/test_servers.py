@@ -46,7 +46,7 @@ async def test_the_index_names_every_path() -> None:
         assert index["ready"] is True
         assert set(index["paths"]) == {
             "/", "/config", "/routes", "/upstreams", "/breakers", "/breakers/{name}",
-            "/faults", "/faults/{id}", "/log-level", "/reload",
+            "/faults", "/faults/{id}", "/log-level", "/quit", "/reload",
         }  # fmt: skip
 
 
@@ -59,7 +59,8 @@ async def test_config_is_what_is_in_force_without_its_secrets() -> None:
         assert route["name"] == "all"
         assert "x-team" in json.dumps(route)
         assert "s3cret" not in json.dumps(shown)
-        assert shown["settings"]["drain"] == {"lead": "5s", "grace": "30s"}  # Defaults.
+        drain = {"lead": "5s", "grace": "30s", "follow_application": False}
+        assert shown["settings"]["drain"] == drain  # Defaults.
 
 
 async def test_routes_and_upstreams_tell_how_things_stand() -> None:

@@ -133,8 +133,17 @@ def test_retry_after_wins_where_it_fits() -> None:
     assert wait_s(replace(FAILED, retry_after_s=0.7)) == 0.7
     assert wait_s(replace(FAILED, retry_after_s=1.0)) == 1.0
     assert wait_s(replace(FAILED, retry_after_s=0.0)) == 0.0
-    turned_away = replace(TURNED_AWAY, has_other_endpoint=True, retry_after_s=0.3)
-    assert wait_s(turned_away) == 0.3
+    assert wait_s(replace(TURNED_AWAY, retry_after_s=0.3)) == 0.3
+
+
+def test_a_refusal_says_when_its_sender_has_room_others_are_tried_at_once() -> None:
+    """A pod whose circuit is open asks for seconds; the one beside it is well."""
+    for seconds in (0.3, 5.0, 3600.0):
+        turned_away = replace(TURNED_AWAY, retry_after_s=seconds)
+        assert wait_s(replace(turned_away, has_other_endpoint=True)) == 0.0
+    assert stop(turned_away) is StopReason.RETRY_AFTER_TOO_LONG
+    unknown = replace(FAILED, has_other_endpoint=True, retry_after_s=5.0)
+    assert stop(unknown) is StopReason.RETRY_AFTER_TOO_LONG
 
 
 def test_retry_after_that_is_too_long_is_answered_at_once() -> None:

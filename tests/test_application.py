@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from sidecar.drain import application_addresses, is_listening
+from sidecar.application import application_addresses, is_listening
 from sidecar.settings.load import load_text
 from sidecar.settings.snapshot import Address
 
