@@ -37,6 +37,7 @@ HEIGHTS = (
     ("sidecar.exchange", "sidecar.admission", "sidecar.answering"),
     ("sidecar.accept",),
     ("sidecar.admin",),
+    ("sidecar.kube",),
     ("sidecar.drain",),
     ("sidecar.app",),
     ("sidecar.demo",),

@@ -14,6 +14,8 @@ _COMMANDS = {
     "run": "serve with a configuration file, or in front of one address",
     "check": "check a configuration file",
     "faults": "show the catalogue of 316 codes",
+    "inject": "put the sidecar into Kubernetes manifests",
+    "webhook": "serve as the admission webhook that does so",
     "schema": "print the JSON Schema of the configuration",
 }
 

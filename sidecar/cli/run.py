@@ -5,12 +5,22 @@ from __future__ import annotations
 import logging
 import resource
 import sys
+from enum import Enum
 from typing import Annotated, NoReturn
 
 import typer
 
 from sidecar.settings.load import Loaded, from_upstream, load_file
 from sidecar.settings.problem import SettingsError
+
+
+class Level(Enum):
+    """How much is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
 
 
 def command(
@@ -20,6 +30,9 @@ def command(
     upstream: Annotated[
         str | None,
         typer.Option(help="Without a file: host:port that everything goes to."),
+    ] = None,
+    log_level: Annotated[
+        Level | None, typer.Option(help="Instead of the configuration's log.level.")
     ] = None,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C, then drain; a second signal ends at once.
@@ -34,16 +47,16 @@ def command(
         _fail(str(error))
     for warning in loaded.warnings:
         sys.stderr.write(f"warning: {warning}\n")
-    _serve(loaded)
+    _serve(loaded, log_level.value if log_level else loaded.snapshot.log_level)
 
 
-def _serve(loaded: Loaded) -> None:
+def _serve(loaded: Loaded, log_level: str) -> None:
     import uvloop  # noqa: PLC0415 - after the settings are known to be good
 
     from sidecar import descriptors  # noqa: PLC0415 - likewise
     from sidecar.record.own_log import install  # noqa: PLC0415 - likewise
 
-    install(sys.stderr, loaded.snapshot.log_level.upper())
+    install(sys.stderr, log_level.upper())
     _forbid_core_dumps()
     descriptors.raise_limit()
     if warning := descriptors.shortage(loaded.snapshot):
