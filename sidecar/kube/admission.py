@@ -117,7 +117,7 @@ def _is_wish(pod: dict[str, Any]) -> bool:
 def _skipped(
     request: dict[str, Any], about: str, reason: str, *, is_told: bool = True
 ) -> Answer:
-    warnings = (f"no sidecar: {reason}",) if is_told else ()
+    warnings = (f"not injected: {reason}",) if is_told else ()
     review = _review(request, {"allowed": True}, warnings)
     return Answer(review, Outcome.SKIPPED, about, reason)
 

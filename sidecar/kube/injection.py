@@ -18,7 +18,6 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sidecar import __version__
 from sidecar.kube import containers as ours
 from sidecar.kube.options import PREFIX, RECORD, InjectionError
 from sidecar.kube.template import (
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     from sidecar.kube.options import Options
 
 _CONTAINERS = frozenset((ours.SIDECAR, ours.RULES))
-_EMPTIED = ("initContainers", "containers", "volumes")
+_LISTS = ("initContainers", "containers", "volumes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +89,9 @@ def uninject(template: Template) -> Template:
     for key in ("initContainers", "containers"):
         spec[key] = _without(spec.get(key), _CONTAINERS)
     spec["volumes"] = _without(spec.get("volumes"), {ours.VOLUME})
-    for key in _EMPTIED:
-        if not spec[key]:
-            del spec[key]
-    if not annotations:
-        del bare["metadata"]["annotations"]
+    _drop_empty(spec, _LISTS)
+    _drop_empty(bare["metadata"], ("annotations",))
+    _drop_empty(bare, ("metadata",))
     check(bare)  # A record may stand on a pod that has nothing else.
     return bare
 
@@ -105,6 +102,13 @@ def _spec(template: Template) -> Template:
 
 def _without(items: Any, names: Iterable[str]) -> list[Template]:
     return [item for item in items or () if item.get("name") not in names]
+
+
+def _drop_empty(parent: Template, keys: Iterable[str]) -> None:
+    """Remove what means the same when it is not there."""
+    for key in keys:
+        if not parent[key]:
+            del parent[key]
 
 
 def _recorded(text: Any) -> list[str]:
@@ -180,10 +184,9 @@ def _with_sidecar(bare: Template, options: Options) -> Injected:
         initial = [*rules, sidecar, *initial]
     else:
         initial, running = [*initial, *rules], [sidecar, *running]
-    if initial:
-        spec["initContainers"] = initial
-    spec["containers"] = running
+    spec["initContainers"], spec["containers"] = initial, running
     spec["volumes"] = [*(spec.get("volumes") or ()), ours.volume(options)]
+    _drop_empty(spec, _LISTS)
     metadata = bare["metadata"] = bare.get("metadata") or {}
     metadata["annotations"] = {**(metadata.get("annotations") or {}), **added}
     idle = tuple(
@@ -197,7 +200,7 @@ def _annotations(present: Template) -> tuple[dict[str, str], tuple[str, ...]]:
     """Return what to add: those for Prometheus, unless it is told something already."""
     has_own = any(name.startswith("prometheus.io/") for name in present)
     added = {} if has_own else dict(ours.PROMETHEUS)
-    record = {"version": __version__, "annotations": list(added)}
+    record = {"annotations": list(added)}
     warning = (
         "the prometheus.io annotations stay as they are; "
         f"the sidecar's metrics are on port {ours.HEALTH_PORT}"
