@@ -42,7 +42,6 @@ _log = logging.getLogger(__name__)
 
 # An object is 1.5 MiB at most in etcd; a review is one, with some words around it.
 MAX_BODY_BYTES = 3 * 1024 * 1024
-_BODY_S = 10.0  # The API server waits 10 s for an answer, unless told otherwise.
 _FINISH_S = 10.0
 _LOOK_S = 1.0  # How often the certificate's files are looked at.
 _BAD = "bad_request"
@@ -60,9 +59,14 @@ class Webhook:
     """Answers the API server about pods."""
 
     def __init__(
-        self, options: Options, certificates: Certificates, clock: Clock
+        self,
+        options: Options,
+        certificates: Certificates,
+        clock: Clock,
+        body_s: float = 10.0,  # As long as the API server waits, unless told otherwise.
     ) -> None:
         self._options = options
+        self._body_s = body_s
         self._certificates = certificates
         self._clock = clock
         self._registry = CollectorRegistry()
@@ -165,10 +169,10 @@ class Webhook:
     async def _mutate(self, request: web.Request) -> web.Response:
         """Answer a review; what is none gets 400 and a sentence."""
         try:
-            async with asyncio.timeout(_BODY_S):
+            async with asyncio.timeout(self._body_s):
                 data = await request.read()
         except TimeoutError:
-            return self._refusal(408, f"the body took longer than {_BODY_S:g} s")
+            return self._refusal(408, f"the body took longer than {self._body_s:g} s")
         except web.HTTPRequestEntityTooLarge:
             text = f"the body has more than {MAX_BODY_BYTES} bytes"
             return self._refusal(413, text)

@@ -61,9 +61,9 @@ def _changed(value: Any, change: Callable[[dict[str, Any]], Injected]) -> Change
     if not isinstance(value, dict):
         return Changed(value, ())
     kind = (str(value.get("apiVersion")), str(value.get("kind")))
-    if kind == ("v1", "List"):
-        items = value.get("items")
-        done = [_changed(item, change) for item in items or ()] if items else []
+    items = value.get("items")
+    if kind == ("v1", "List") and isinstance(items, list):
+        done = [_changed(item, change) for item in items]
         notes = tuple(note for each in done for note in each.notes)
         return Changed({**value, "items": [each.value for each in done]}, notes)
     path = _TEMPLATES.get(kind)
