@@ -1,5 +1,7 @@
 """The composition root: builds everything from a snapshot, starts it, ends it.
 
+SIGHUP, the admin API, or another content of the file reloads (`reloading.py`).
+
 At the first signal (SIGTERM, SIGINT) readiness answers 503 at once and the traffic
 drains (`drain.py`); a second signal skips the waiting. Then what is left is cut,
 logs and spans are flushed, and the process ends.
@@ -21,10 +23,11 @@ from sidecar.drain import Drain
 from sidecar.record import otel_env
 from sidecar.record.recorder import Recorder
 from sidecar.record.tracing import Tracer
+from sidecar.reloading import Reloader
 from sidecar.runtime import Runtime
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Coroutine, Mapping
     from typing import TextIO
 
     from sidecar.admin.servers import Servers
@@ -49,6 +52,7 @@ class App:
         loaded: Loaded,
         clock: Clock | None = None,
         stream: TextIO | None = None,
+        config: str | None = None,
     ) -> None:
         self.snapshot = with_environment(loaded, os.environ)
         self.settings = loaded.settings
@@ -65,11 +69,15 @@ class App:
             Acceptor(listener.name, self.runtime)
             for listener in self.snapshot.listeners
         ]
+        self.reloader = Reloader(
+            config, self.runtime, self.recorder, _adapted, self._on_reload
+        )
         self.addresses: dict[str, tuple[str, int]] = {}
         self.servers: Servers | None = None
         self.not_ready_reason = "starting"
         self._signals = asyncio.Queue[None]()
         self._sweeper: Timer | None = None
+        self._tasks: set[asyncio.Task[object]] = set()
         self._is_closed = False
 
     async def start(self) -> None:
@@ -97,10 +105,18 @@ class App:
         self._sweep()
         self.not_ready_reason = ""
 
-    async def run(self) -> None:
-        """Serve until a signal, drain, and end."""
+    async def run(self, *, is_watching: bool = False) -> None:
+        """Serve until a signal, drain, and end.
+
+        Args:
+            is_watching: Reload when the file has changed, too.
+        """
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self.ask_to_end)
+        if self.reloader.has_file:  # Else it is a terminal that is gone.
+            self._loop.add_signal_handler(signal.SIGHUP, self.ask_to_reload)
+        if is_watching:
+            self._keep(self.reloader.watch())
         await self._signals.get()
         _log.info("draining; a second signal ends at once")
         self.not_ready_reason = "draining"
@@ -119,6 +135,10 @@ class App:
         """Begin to drain; asked again, end at once."""
         self._signals.put_nowait(None)
 
+    def ask_to_reload(self) -> None:
+        """Read the file again."""
+        self._keep(self.reloader.reload("SIGHUP"))
+
     async def close(self, flush_s: float = _FLUSH_S) -> None:
         """End now; take `flush_s` at most to write logs and spans."""
         if self._is_closed:
@@ -128,6 +148,7 @@ class App:
         if self._sweeper is not None:
             self._sweeper.cancel()
         self.recorder.stop()
+        await self._end_tasks()
         await self._cut()
         self.runtime.close()
         flushed = self._loop.run_in_executor(None, self.recorder.close, flush_s)
@@ -143,10 +164,35 @@ class App:
             acceptor.cut()
         for _ in range(_TURNS):
             await asyncio.sleep(0)
-            if not any(state.in_flight for state in self.runtime.routes):
+            if self.runtime.is_idle:
                 break
         for acceptor in self.acceptors:
             await acceptor.close()
+
+    def _keep(self, work: Coroutine[None, None, object]) -> None:
+        """Let something of our own run beside the traffic."""
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._on_task_done)
+
+    def _on_task_done(self, task: asyncio.Task[object]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("reloading failed", exc_info=error)
+
+    async def _end_tasks(self) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _on_reload(self, loaded: Loaded, snapshot: Snapshot) -> None:
+        """Another configuration is in force: tell who keeps something of it."""
+        if snapshot.log_level != self.snapshot.log_level:
+            logging.getLogger("sidecar").setLevel(snapshot.log_level.upper())
+        self.snapshot, self.settings = snapshot, loaded.settings
+        for acceptor in self.acceptors:
+            acceptor.forget_trust()
 
     def _sweep(self) -> None:
         """Close what has been idle for long; when memory is short, all that is."""
@@ -154,6 +200,10 @@ class App:
         if self.recorder.is_memory_short:
             self.runtime.close()
         self._sweeper = self.clock.call_at(self.clock.now_s() + _SWEEP_S, self._sweep)
+
+
+def _adapted(loaded: Loaded) -> Snapshot:
+    return with_environment(loaded, os.environ)
 
 
 def with_environment(loaded: Loaded, environ: Mapping[str, str]) -> Snapshot:

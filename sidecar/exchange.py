@@ -17,9 +17,17 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
-from sidecar import admission, forwarding, max_forwards, retrying, telling
+from sidecar import (
+    admission,
+    forwarding,
+    leaving,
+    max_forwards,
+    retrying,
+    telling,
+    tunnelling,
+)
 from sidecar.accept.request_body import RequestBody
-from sidecar.answering import answer, is_answered_here, outcome_of, tags_of
+from sidecar.answering import answer, is_answered_here, tags_of
 from sidecar.attempt import Try
 from sidecar.checkout import Checkout
 from sidecar.faults.catalogue import FaultCode, ProxyFault
@@ -56,9 +64,6 @@ _SWITCHING: Final = 101
 _FIRST_FAILURE: Final = 400  # Below it there is nothing to decide.
 _TOLD_CHARS: Final = 100  # Of a path, in what is kept of a failure.
 _CLIENT_GONE: Final = 499
-_GOING_AWAY: Final = (
-    b"\x88\x02\x03\xe9"  # A WebSocket's close frame, 1001 (RFC 6455, 7.4.1).
-)
 _NO_EDITS: Final = FieldEdits()
 _ANY_AGE_S: Final = float("inf")
 
@@ -166,7 +171,7 @@ class Exchange:
             _log.exception("exchange failed")
             answer(self, classify_unexpected(error))
         finally:
-            self._leave()
+            leaving.leave(self)
         return self.writer.keep_alive
 
     async def _travel(self) -> None:
@@ -268,7 +273,7 @@ class Exchange:
             self._answered = attempt  # Real, if nothing better comes.
         self._last_fault = fault
         self._needs_fresh = decision.needs_fresh_connection
-        self._end_try(attempt)
+        leaving.end_try(self, attempt)
         self.runtime.recorder.retried(names.name, names.upstream, reason)
         await self._rest(decision.delay_s)
 
@@ -324,7 +329,7 @@ class Exchange:
         if head.status == _SWITCHING:
             section = response_section(head, runtime.via_line, edits, [])
             writer.upgrade(section, head.named.get(b"upgrade", b""))
-            await self._tunnel_through(attempt)
+            await tunnelling.carry(self, attempt)
             return
         body = self.body
         if body is not None and not body.is_complete:
@@ -344,26 +349,6 @@ class Exchange:
         if writer.is_chunked:
             writer.end(attempt.trailers)
 
-    async def _tunnel_through(self, attempt: Try) -> None:
-        """Be a pipe until both sides have said all (RFC 9110, 7.8)."""
-        self.tunnel = attempt.connection
-        self.limits.on_tunnel()
-        attempt.on_switched(self.runtime.clock.now_s())
-        held = attempt.relay_to(self.writer)
-        if held:
-            self.writer.write(held)
-        if self.client.is_full:
-            self.pause_response()
-        self.client.open_tunnel()
-        if self.tunnel is not None and self.tunnel.is_full:
-            self.client.pause_reading()  # With what came before there was a tunnel.
-        if self.client.has_ended and self.tunnel is not None:
-            self.tunnel.write_eof()  # It said so before there was a tunnel.
-        while not (attempt.is_ended and self.client.has_ended):
-            await self.meeting
-            if attempt.is_ended and not self.client.has_ended:
-                self.client.write_eof()
-
     def _client_left(self) -> ProxyFault:
         phase = Phase.REQUEST if self.under_way is None else self.under_way.phase
         return ProxyFault(
@@ -372,60 +357,6 @@ class Exchange:
             phase=phase,
             processed=Processed.UNKNOWN,
         )
-
-    # The end.
-
-    def _leave(self) -> None:
-        """Give back all that was taken, and record."""
-        now_s = self.runtime.clock.now_s()
-        attempt, self.under_way = self.under_way, None
-        if attempt is not None:
-            attempt.close(now_s)
-        if self.meeting.interruption is not None:
-            self.meeting.forget()
-        route = self.route
-        if route is not None:
-            route.in_flight -= 1
-            if self.has_slot:
-                route.upstream.requests.leave()
-                route.upstream.budget.request_ended()
-            if self.is_budget_taken:
-                route.upstream.budget.retry_ended()
-            if self.is_uploading:
-                route.upstream.uploads.leave()
-            route.upstream.stalled.resumed(self)
-        if self.body is not None:
-            self.body.discard()
-        if route is None or self.fault is not None or not self._is_plain(route, now_s):
-            self._keep(attempt, now_s)
-            self.runtime.recorder.record(outcome_of(self, now_s))
-
-    def _is_plain(self, route: RouteState, now_s: float) -> bool:
-        """Tell whether it was enough to count this success."""
-        body = self.body
-        return not self.trace.sampled and self.runtime.recorder.count_plain(
-            route.route.name,
-            self.head.method,
-            self.status,
-            now_s - self.start_s,
-            0 if body is None else body.count_bytes,
-            self.writer.count_bytes,
-        )
-
-    def _end_try(self, attempt: Try) -> None:
-        """An attempt is over, but another one follows."""
-        now_s = self.runtime.clock.now_s()
-        self.under_way = None
-        attempt.close(now_s)
-        self._keep(attempt, now_s)
-        self.meeting.forget()
-        self.limits.on_attempt_over()
-
-    def _keep(self, attempt: Try | None, now_s: float) -> None:
-        """Keep what is to be told of an attempt."""
-        if attempt is not None:
-            span_id = trace_context.attempt_span_id(self.trace, attempt.n)
-            self.attempts += (attempt.record(now_s, span_id),)
 
     def _max_idle_s(self, attempt: Try) -> float:
         """Return how long a connection may have been idle to be taken.
@@ -492,9 +423,7 @@ class Exchange:
     def cut(self) -> None:
         """The proxy ends: answer what can be answered still."""
         attempt = self.under_way
-        is_websocket = self.tunnel is not None and self.head.upgrade == b"websocket"
-        if is_websocket and attempt is not None and not attempt.is_ended:
-            self.writer.write(_GOING_AWAY)
+        tunnelling.say_goodbye(self)
         phase = Phase.REQUEST if attempt is None else attempt.phase
         self.meeting.interrupt(
             ProxyFault(

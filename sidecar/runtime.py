@@ -2,10 +2,15 @@
 
 Routes have a breaker, upstreams a pool, a budget and caps. All of it belongs to
 one event loop.
+
+Another snapshot is adopted in one go, between two turns of the loop: what is under
+way goes on with the route and the upstream that it has, what comes finds the new
+ones, and what is the same in both lives on.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -37,8 +42,10 @@ if TYPE_CHECKING:
 
     Forget = Callable[[Endpoint, UpstreamConnection], None]
     MakeConnector = Callable[[Upstream, Clock, Forget], "Connecting"]
+    Tables = dict[str, RouteTable]  # By listener.
 
 
+LISTENERS: Final = ("inbound", "outbound")
 _NS_PER_S: Final = 1_000_000_000
 
 
@@ -92,6 +99,12 @@ class UpstreamState:
         )
         self.connector = make_connector(settings, clock, self._forget)
 
+    @property
+    def is_in_use(self) -> bool:
+        """Tell whether a request or a connection of it is left."""
+        pool = self.pool
+        return bool(self.requests.count or pool.open_connections or pool.ending)
+
     def _forget(self, endpoint: Endpoint, connection: UpstreamConnection) -> None:
         self.pool.forget(endpoint, connection)
 
@@ -126,6 +139,7 @@ class Runtime:
         self.rng = rng
         self.recorder = recorder
         self.is_draining = False
+        self._make_connector = make_connector
         self.clients = InFlightLimit(most_clients(snapshot))  # Of all listeners.
         self.admission = recorder.admission
         self.via = b"sidecar-%08x" % rng.getrandbits(32)  # Names this process.
@@ -133,17 +147,47 @@ class Runtime:
         self.via_line = b"Via: 1.1 sidecar\r\n"
         self._dated = (-1, b"")  # Second and lines.
         self.sample_ratio = snapshot.tracing.sample_ratio
+        self.upstreams: dict[str, UpstreamState] = {}
+        self.routes: list[RouteState] = []
+        self.tables: Tables = {}
+        self.states: dict[str, list[RouteState]] = {}  # By listener, as in its table.
+        # Of snapshots before, as long as anything of them is under way.
+        self._former_upstreams: list[UpstreamState] = []
+        self._former_routes: list[RouteState] = []
+        self.adopt(snapshot, tables_of(snapshot))
+
+    def adopt(self, snapshot: Snapshot, tables: Tables) -> None:
+        """Go by this snapshot from now on.
+
+        Args:
+            snapshot: The whole configuration.
+            tables: `tables_of` it, which may take a while to be made.
+        """
+        before_upstreams, before_routes = self.upstreams, self.routes
         self.upstreams = {
-            name: UpstreamState(settings, clock, make_connector)
+            name: self._upstream_state(name, settings)
             for name, settings in snapshot.upstreams.items()
         }
-        self.routes = [self._route_state(route) for route in snapshot.routes]
-        self.tables: dict[str, RouteTable] = {}
-        self.states: dict[str, list[RouteState]] = {}  # By listener, as in its table.
-        for listener in ("inbound", "outbound"):
-            mine = [s for s in self.routes if s.route.listener == listener]
-            self.states[listener] = mine
-            self.tables[listener] = RouteTable([state.route for state in mine])
+        known = {
+            (state.route.listener, state.route.name): state for state in self.routes
+        }
+        self.routes = [self._route_state(route, known) for route in snapshot.routes]
+        self.states = {
+            listener: [s for s in self.routes if s.route.listener == listener]
+            for listener in LISTENERS
+        }
+        self.tables = tables
+        self.snapshot = snapshot
+        self.sample_ratio = snapshot.tracing.sample_ratio
+        self.clients.allow(most_clients(snapshot))
+        kept = set(self.upstreams.values())
+        for upstream in before_upstreams.values():
+            if upstream not in kept:
+                upstream.pool.retire()
+                self._former_upstreams.append(upstream)
+        still_there = set(self.routes)
+        self._former_routes += [s for s in before_routes if s not in still_there]
+        self._forget_former()
 
     def dated_via(self) -> bytes:
         """Return `via_line` below a Date, for a response that has none.
@@ -160,7 +204,13 @@ class Runtime:
     @property
     def in_flight(self) -> int:
         """Return how many requests are at work, of all upstreams."""
-        return sum(upstream.requests.count for upstream in self.upstreams.values())
+        return sum(upstream.requests.count for upstream in self._all_upstreams())
+
+    @property
+    def is_idle(self) -> bool:
+        """Tell whether no request is under way."""
+        states = [*self.routes, *self._former_routes]
+        return not any(state.in_flight for state in states)
 
     def new_fault_id(self) -> str:
         """Return an id that sorts by time and is unlikely to come twice."""
@@ -181,10 +231,11 @@ class Runtime:
         now_s = self.clock.now_s()
         for upstream in self.upstreams.values():
             upstream.pool.sweep(now_s)
+        self._forget_former()
 
     def abort(self) -> None:
         """Wait for no peer's last word any more."""
-        for upstream in self.upstreams.values():
+        for upstream in self._all_upstreams():
             upstream.pool.abort()
 
     def close(self) -> None:
@@ -192,15 +243,64 @@ class Runtime:
         for upstream in self.upstreams.values():
             upstream.pool.close()
 
-    def _route_state(self, route: Route) -> RouteState:
-        breaker = None
-        if route.breaker is not None:
-            breaker = CircuitBreaker(route.breaker, self.rng)
+    def _all_upstreams(self) -> list[UpstreamState]:
+        return [*self.upstreams.values(), *self._former_upstreams]
 
-            def moved(before: State, after: State, cause: str) -> None:
-                self.recorder.transition(
-                    route.name, route.upstream, before, after, cause
-                )
+    def _forget_former(self) -> None:
+        """Let go of what was replaced, and is not in use any more."""
+        if self._former_upstreams:
+            self._former_upstreams = [u for u in self._former_upstreams if u.is_in_use]
+        if self._former_routes:
+            self._former_routes = [s for s in self._former_routes if s.in_flight]
 
-            breaker.on_transition = moved
-        return RouteState(route, self.upstreams[route.upstream], breaker)
+    def _upstream_state(self, name: str, settings: Upstream) -> UpstreamState:
+        """Return the state of an upstream: the one it has, if it is as it was."""
+        known = self.upstreams.get(name)
+        if known is not None and known.settings == settings:
+            return known
+        return UpstreamState(settings, self.clock, self._make_connector)
+
+    def _route_state(
+        self, route: Route, known: dict[tuple[str, str], RouteState]
+    ) -> RouteState:
+        """Return the state of a route, with as much of the one it has as still holds.
+
+        A breaker speaks of an upstream: it lives on if that does.
+        """
+        upstream = self.upstreams[route.upstream]
+        before = known.get((route.listener, route.name))
+        if before is None or before.upstream is not upstream:
+            return RouteState(route, upstream, self._breaker_of(route))
+        if before.route == route:
+            return before
+        breaker, limits, known_limits = (
+            before.breaker,
+            route.breaker,
+            before.route.breaker,
+        )
+        if breaker is None or limits is None or known_limits is None:
+            return RouteState(route, upstream, self._breaker_of(route))
+        lease_s = limits.probe_lease_s  # It follows from a limit of time.
+        if replace(known_limits, probe_lease_s=lease_s) != limits:
+            return RouteState(route, upstream, self._breaker_of(route))
+        breaker.lease_for(lease_s)
+        return RouteState(route, upstream, breaker)
+
+    def _breaker_of(self, route: Route) -> CircuitBreaker | None:
+        if route.breaker is None:
+            return None
+        breaker = CircuitBreaker(route.breaker, self.rng)
+
+        def moved(before: State, after: State, cause: str) -> None:
+            self.recorder.transition(route.name, route.upstream, before, after, cause)
+
+        breaker.on_transition = moved
+        return breaker
+
+
+def tables_of(snapshot: Snapshot) -> Tables:
+    """Return the table of each listener; of many routes that takes a while."""
+    return {
+        listener: RouteTable([r for r in snapshot.routes if r.listener == listener])
+        for listener in LISTENERS
+    }

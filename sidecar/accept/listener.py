@@ -122,6 +122,10 @@ class Acceptor:
             known = self._trust[peer] = self._is_in_trusted_network(peer)
         return known
 
+    def forget_trust(self) -> None:
+        """Others may be believed from now on; connections keep what they are."""
+        self._trust.clear()
+
     @property
     def is_busy(self) -> bool:
         """Tell whether a request is under way on any connection; tunnels aside."""

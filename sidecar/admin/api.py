@@ -8,6 +8,7 @@
     GET  /faults                ?code= &route= &limit=: the last failures
     GET  /faults/ID             one of them
     GET  /log-level             and POST: debug, info, warning or error
+    POST /reload                read the file again; 422 if it is rejected
 
 PUT does what POST does, and DELETE /breakers/NAME what "auto" does. What GET and
 HEAD ask for changes nothing; `guard.py` and `access.py` say who may do the rest.
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -26,6 +28,7 @@ from sidecar.admin.guard import guarded, harden, refusal
 from sidecar.admin.masking import masked
 from sidecar.policy.breaker import State
 from sidecar.record.fault_feed import KEPT
+from sidecar.reloading import REJECTED
 
 if TYPE_CHECKING:
     from sidecar.admin.access import Access
@@ -64,6 +67,7 @@ def admin_application(
     router.add_get("/log-level", api.log_level)
     router.add_post("/log-level", api.set_log_level)
     router.add_put("/log-level", api.set_log_level)
+    router.add_post("/reload", api.reload)
     return application
 
 
@@ -160,6 +164,10 @@ class _Api:
         logging.getLogger("sidecar").setLevel(_LEVELS[level])
         _log.warning("admin: the level of the log is %s now", level)
         return _json({"level": level})
+
+    async def reload(self, _: web.Request) -> web.Response:
+        done = await self._context.reloader.reload("POST /reload")
+        return _json(asdict(done), 422 if done.result == REJECTED else 200)
 
     def _route_with_breaker(self, name: str) -> RouteState | None:
         for state in self._context.runtime.routes:
@@ -258,6 +266,6 @@ def _breaker(state: RouteState, now_s: float) -> dict[str, Any]:
     }
 
 
-def _json(value: Any) -> web.Response:
+def _json(value: Any, status: int = 200) -> web.Response:
     text = json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n"
-    return web.json_response(text=text)
+    return web.json_response(text=text, status=status)

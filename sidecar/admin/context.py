@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from sidecar.clock import Clock
     from sidecar.record.recorder import Recorder
     from sidecar.record.sources import RuntimeState
+    from sidecar.reloading import Reloader
     from sidecar.settings.snapshot import Snapshot
 
 
@@ -31,6 +32,10 @@ class AdminContext(Protocol):
     @property
     def recorder(self) -> Recorder:
         """Return who counts."""
+
+    @property
+    def reloader(self) -> Reloader:
+        """Return who reads the configuration again."""
 
     @property
     def clock(self) -> Clock:

@@ -1,6 +1,7 @@
 """The command line: one file a command, loaded when it is called.
 
-Exit codes: 0 fine, 1 the user's input is wrong, 2 the call is wrong.
+Exit codes: 0 fine, 1 the user's input is wrong, 2 the call is wrong, 3 an answer that
+was asked for as a code (`diff --exit-code`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ _COMMANDS = {
     "explain": "show which route a request takes, and why",
     "run": "serve with a configuration file, or in front of one address",
     "check": "check a configuration file",
+    "diff": "tell what another configuration would change for traffic",
     "faults": "show the catalogue of 316 codes",
     "inject": "put the sidecar into Kubernetes manifests",
     "webhook": "serve as the admission webhook that does so",

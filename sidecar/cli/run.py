@@ -32,8 +32,13 @@ def command(
         typer.Option(help="Without a file: host:port that everything goes to."),
     ] = None,
     log_level: Annotated[
-        Level | None, typer.Option(help="Instead of the configuration's log.level.")
+        Level | None,
+        typer.Option(help="At the start, instead of the file's log.level."),
     ] = None,
+    *,
+    watch: Annotated[
+        bool, typer.Option(help="Reload when the file has changed; SIGHUP always does.")
+    ] = True,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C, then drain; a second signal ends at once.
 
@@ -47,21 +52,27 @@ def command(
         _fail(str(error))
     for warning in loaded.warnings:
         sys.stderr.write(f"warning: {warning}\n")
-    _serve(loaded, log_level.value if log_level else loaded.snapshot.log_level)
+    _install_log(log_level.value if log_level else loaded.snapshot.log_level)
+    _serve(loaded, config, is_watching=watch and config is not None)
 
 
-def _serve(loaded: Loaded, log_level: str) -> None:
+def _install_log(level: str) -> None:
+    """Let what this process logs be told on stderr."""
+    from sidecar.record.own_log import install  # noqa: PLC0415 - --help does without
+
+    install(sys.stderr, level.upper())
+
+
+def _serve(loaded: Loaded, config: str | None, *, is_watching: bool) -> None:
     import uvloop  # noqa: PLC0415 - after the settings are known to be good
 
     from sidecar import descriptors  # noqa: PLC0415 - likewise
-    from sidecar.record.own_log import install  # noqa: PLC0415 - likewise
 
-    install(sys.stderr, log_level.upper())
     _forbid_core_dumps()
     descriptors.raise_limit()
     if warning := descriptors.shortage(loaded.snapshot):
         sys.stderr.write(f"warning: {warning}\n")
-    uvloop.run(_run(loaded))
+    uvloop.run(_run(loaded, config, is_watching=is_watching))
 
 
 def _forbid_core_dumps() -> None:
@@ -70,10 +81,10 @@ def _forbid_core_dumps() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
 
 
-async def _run(loaded: Loaded) -> None:
+async def _run(loaded: Loaded, config: str | None, *, is_watching: bool) -> None:
     from sidecar.app import App, ListenError  # noqa: PLC0415 - heavy
 
-    app = App(loaded)
+    app = App(loaded, config=config)
     try:
         await app.start()
     except ListenError as error:
@@ -82,7 +93,7 @@ async def _run(loaded: Loaded) -> None:
         f"{name} {host}:{port}" for name, (host, port) in app.addresses.items()
     )
     logging.getLogger("sidecar").info("serving: %s", places)
-    await app.run()
+    await app.run(is_watching=is_watching)
 
 
 def _fail(message: str, code: int = 1) -> NoReturn:

@@ -49,8 +49,13 @@ class Injected:
 
 
 def is_injected(template: Template) -> bool:
-    """Tell whether a template has its sidecar from here."""
-    names = {container.get("name") for container in containers_of(_spec(template))}
+    """Tell whether a template has its sidecar from here.
+
+    Raises:
+        InjectionError: It is no template.
+    """
+    check(template)
+    names = {container.get("name") for container in containers_of(template["spec"])}
     return RECORD in annotations_of(template) and ours.SIDECAR in names
 
 
@@ -94,10 +99,6 @@ def uninject(template: Template) -> Template:
     _drop_empty(bare, ("metadata",))
     check(bare)  # A record may stand on a pod that has nothing else.
     return bare
-
-
-def _spec(template: Template) -> Template:
-    return mapping(template.get("spec"))
 
 
 def _without(items: Any, names: Iterable[str]) -> list[Template]:

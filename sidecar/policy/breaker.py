@@ -18,7 +18,7 @@ with another end; held closed it lets all pass and counts nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Final, NewType
 
@@ -143,6 +143,10 @@ class CircuitBreaker:
         self._in_a_row = 0
         self.cause = ""  # Of the last change, for people.
         self.on_transition: Callable[[State, State, str], None] | None = None
+
+    def lease_for(self, seconds: float) -> None:
+        """Give probes that begin from now on so long."""
+        self._limits = replace(self._limits, probe_lease_s=seconds)
 
     def __repr__(self) -> str:
         """Return its state in a line."""

@@ -27,6 +27,10 @@ class InFlightLimit:
         """Count one more, over the cap if need be."""
         self.count += 1
 
+    def allow(self, most: int) -> None:
+        """Have another cap from now on; who is inside stays."""
+        self._max = most
+
     def leave(self) -> None:
         """One less is under way."""
         self.count -= 1

@@ -145,6 +145,12 @@ class SidecarCollector(Collector):
             store.transitions,
         )
         yield _counter(
+            "sidecar_config_reloads",
+            "How often the configuration was read again, and what came of it.",
+            ["result"],
+            {(result,): count for result, count in store.reloads.items()},
+        )
+        yield _counter(
             "sidecar_timeouts",
             "Limits of time that ended a request or an attempt.",
             ["kind"],
@@ -264,6 +270,11 @@ class SidecarCollector(Collector):
         yield InfoMetricFamily(
             "sidecar_build", "This program.", {"version": sidecar.__version__}
         )
+        yield GaugeMetricFamily(
+            "sidecar_config_last_reload_successful",
+            "0: the file was rejected, and an older configuration is in force.",
+            int(self._recorder.is_config_good),
+        )
         yield InfoMetricFamily(
             "sidecar_config",
             "The configuration in force.",
@@ -307,7 +318,7 @@ def _upstream_families() -> tuple[GaugeMetricFamily, ...]:
         GaugeMetricFamily(
             "sidecar_pool_requests",
             "Requests for an upstream: in flight, of these waiting for a connection, "
-            "and of these with a body still to come.",
+            "with a body still to come, or with a client that does not read.",
             labels=["upstream", "state"],
         ),
         GaugeMetricFamily(

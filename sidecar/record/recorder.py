@@ -62,6 +62,7 @@ class Recorder:
     Attributes:
         admission: Told how short this process is of anything; decides what follows.
         is_memory_short: Resident memory is over its limit.
+        is_config_good: The file is the configuration in force, as far as is known.
         fault_headers: Request fields that a record may hold, in lower case.
     """
 
@@ -73,6 +74,7 @@ class Recorder:
         memory_limit: int | None = None,
     ) -> None:
         self._clock = clock
+        self.snapshot = snapshot
         self.store = MetricStore(snapshot.max_series)
         self._count_plain = self.store.count_plain  # Bound once: it is hot.
         self.feed = FaultFeed()
@@ -80,6 +82,7 @@ class Recorder:
         self.tracer: Tracer | None = None  # Set when traces are wanted.
         self.runtime: RuntimeState | None = None
         self.is_memory_short = False
+        self.is_config_good = True
         self.admission = Admission(snapshot.overload)
         self.admission.on_late.append(self._tell_lag)
         self._lag = LoopLag(clock, self._on_stall, self._on_beat)
@@ -96,8 +99,9 @@ class Recorder:
 
     def use(self, snapshot: Snapshot) -> None:
         """Go by this configuration from now on."""
+        if snapshot.overload != self.snapshot.overload:
+            self.admission.use(snapshot.overload)
         self.snapshot = snapshot
-        self.admission.use(snapshot.overload)
         self._pressure.limits = snapshot.overload
         self._is_logging = snapshot.access_log.mode != "off"
         self._success_ratio = success_ratio(snapshot.access_log)
@@ -227,6 +231,11 @@ class Recorder:
         """A request to the admin API was refused."""
         refused = self.store.admin_refused
         refused[reason] = refused.get(reason, 0) + 1
+
+    def reloaded(self, result: str) -> None:
+        """The configuration was read again: "applied", "unchanged" or "rejected"."""
+        self.store.reloads[result] += 1
+        self.is_config_good = result != "rejected"
 
     def malformed_code(self) -> None:
         """An application sent an `x-316-code` that is none; it was ignored."""

@@ -109,6 +109,7 @@ class MetricStore:
         self.transitions: defaultdict[tuple[str, str, str, str], int] = defaultdict(int)
         self.limit_hits: defaultdict[str, int] = defaultdict(int)
         self.malformed_codes = 0
+        self.reloads = {"applied": 0, "unchanged": 0, "rejected": 0}
         self.admin_refused: dict[str, int] = {}  # By reason, of few.
         self.failures = 0  # As users feel them.
 

@@ -63,12 +63,20 @@ CONNECT: Final = Connect()
 class Pool:
     """The connections of one upstream. Every grant is given back exactly once."""
 
-    __slots__ = ("_ending", "_limits", "_told", "_waiters", "endpoints")
+    __slots__ = (
+        "_ending",
+        "_is_retired",
+        "_limits",
+        "_told",
+        "_waiters",
+        "endpoints",
+    )  # fmt: skip
 
     def __init__(self, limits: PoolLimits, addresses: tuple[Address, ...]) -> None:
         self._limits = limits
         self.endpoints = [Endpoint(address) for address in addresses]
         self._waiters: deque[Waiter] = deque()
+        self._is_retired = False
         self._told = 0  # Waiters whose turn it is, and who have not come yet.
         self._ending: set[UpstreamConnection] = set()  # Closed, and not gone yet.
 
@@ -154,7 +162,8 @@ class Pool:
         """Keep a connection for the next request, or close it."""
         endpoint.busy -= 1
         most = self._limits.max_requests_per_connection
-        if connection.release() and (most is None or connection.served < most):
+        is_fit = connection.release() and (most is None or connection.served < most)
+        if is_fit and not self._is_retired:
             connection.idle_since_s = now_s
             endpoint.idle.append(connection)
         else:
@@ -194,6 +203,11 @@ class Pool:
         for endpoint in self.endpoints:
             while endpoint.idle:
                 self._end(endpoint.idle.pop())
+
+    def retire(self) -> None:
+        """Another pool has taken over: keep no connection beyond its request."""
+        self._is_retired = True
+        self.close()
 
     def abort(self) -> None:
         """Wait for no peer any more: the process ends."""

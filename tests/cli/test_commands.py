@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +22,7 @@ from sidecar.settings.load import load_text
 from sidecar.settings.problem import Problem, SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 NOBODY = 65534
 ROOT = Path(__file__).parents[2]
@@ -38,7 +41,17 @@ def sidecar(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize(
     "command",
-    ["run", "check", "explain", "faults", "schema", "demo", "inject", "webhook"],
+    [
+        "run",
+        "check",
+        "diff",
+        "explain",
+        "faults",
+        "schema",
+        "demo",
+        "inject",
+        "webhook",
+    ],
 )
 def test_each_command_explains_itself_with_an_example(command: str) -> None:
     done = sidecar(command, "--help")
@@ -80,6 +93,35 @@ def test_an_unknown_command() -> None:
     done = sidecar("rnu")
     assert done.returncode == 2
     assert "did you mean 'run'?" in done.stderr
+
+
+def test_the_level_of_the_log_can_be_another_than_the_files(tmp_path: Path) -> None:
+    """As a pod may ask, whose configuration is that of others, too."""
+    path = tmp_path / "sidecar.yaml"
+    path.write_text(
+        "inbound: {listen: '127.0.0.1:0'}\nhealth: {listen: '127.0.0.1:0'}\n"
+        "admin: {listen: '127.0.0.1:0'}\nupstreams: {a: {endpoints: ['127.0.0.1:1']}}\n"
+        "routes: [{name: all, upstream: a}]\nlog: {level: info}\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-m", "sidecar", "run", "-c", path, "--log-level", "debug"],
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        try:
+            port = re.search(r"admin 127\.0\.0\.1:(\d+)", _serving(process.stderr))
+            assert port is not None
+            url = f"http://127.0.0.1:{port[1]}/log-level"
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                assert json.load(answer)["level"] == "debug"
+        finally:
+            process.kill()
+
+
+def _serving(lines: Iterable[str]) -> str:
+    """Return the line that tells the ports."""
+    return next(line for line in lines if "serving:" in line)
 
 
 @pytest.mark.parametrize("both", [[], ["-c", "x.yaml", "--upstream", "a:1"]])
@@ -277,3 +319,26 @@ def test_run_says_which_port_is_taken_and_ends_on_a_signal(tmp_path: Path) -> No
         assert "Traceback" not in taken.stderr
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
+
+
+def test_diff_tells_what_changes_for_traffic(tmp_path: Path) -> None:
+    old, new, bad = (tmp_path / name for name in ("old.yaml", "new.yaml", "bad.yaml"))
+    text = (
+        "upstreams: {app: {endpoints: ['127.0.0.1:1']}}\n"
+        "routes: [{name: a, upstream: app%s}]\n"
+    )
+    old.write_text(text % "")
+    new.write_text(text % ", timeouts: {request: 2s}")
+    bad.write_text("routes: 3\n")
+    done = sidecar("diff", str(old), str(new))
+    assert (done.returncode, done.stdout) == (
+        0,
+        'route "a": timeouts: request: 15s -> 2s\n',
+    )
+    assert sidecar("diff", "--exit-code", str(old), str(new)).returncode == 3
+    same = sidecar("diff", "--exit-code", str(old), str(old))
+    assert (same.returncode, same.stdout) == (0, "no difference for traffic\n")
+    wrong = sidecar("diff", str(old), str(bad))
+    assert wrong.returncode == 1
+    assert f"{bad}:1:" in wrong.stderr
+    assert "Traceback" not in wrong.stderr

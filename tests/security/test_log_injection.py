@@ -211,7 +211,7 @@ async def test_a_process_writes_its_log_so(tmp_path: Any) -> None:
     code = (
         "import logging, resource, sys, threading\n"
         "from sidecar.app import App\n"
-        "async def run(app):\n"
+        "async def run(app, **_):\n"
         f"    logging.getLogger('lib').error('%s\\n{CANARY}', '{CANARY}')\n"
         f"    logging.getLogger('sidecar').error('a\\x1b[2J\\nb')\n"
         "    print(resource.getrlimit(resource.RLIMIT_CORE)[0], flush=True)\n"

@@ -26,7 +26,7 @@ from sidecar.accept.listener import Acceptor
 from sidecar.faults.classify import classify_connect
 from sidecar.model import Phase
 from sidecar.record.recorder import Recorder
-from sidecar.runtime import Runtime
+from sidecar.runtime import Runtime, tables_of
 from sidecar.settings.load import load_text
 from sidecar.upstream.connection import UpstreamConnection
 from tests.support.clock import FakeClock
@@ -61,6 +61,22 @@ def post(body: bytes = b"data", path: str = "/", *lines: str) -> bytes:
 def _snapshot(text: str) -> Snapshot:
     """Load a configuration; most wires of a test file have the same."""
     return load_text(text).snapshot
+
+
+def snapshot_of(
+    *,
+    upstream: dict[str, Any] | None = None,
+    top: dict[str, Any] | None = None,
+    **route: Any,
+) -> Snapshot:
+    """Return a configuration with keys of its one upstream, the top and one route."""
+    settings = {
+        "upstreams": {"app": {"endpoints": ["10.0.0.1:80"], **(upstream or {})}},
+        "routes": [{"name": "all", "upstream": "app", **route}],
+        "telemetry": {"access_log": {"mode": "off"}},
+        **(top or {}),
+    }
+    return _snapshot(json.dumps(settings))  # JSON is YAML, and quicker.
 
 
 class FakeOpening:
@@ -117,24 +133,30 @@ class FakeWire:
         top: dict[str, Any] | None = None,
         **route: Any,
     ) -> None:
-        settings = {
-            "upstreams": {"app": {"endpoints": ["10.0.0.1:80"], **(upstream or {})}},
-            "routes": [{"name": "all", "upstream": "app", **route}],
-            "telemetry": {"access_log": {"mode": "off"}},
-            **(top or {}),
-        }
         self.clock = FakeClock()
         self.is_holding = False  # Connections are made by `open_next` only.
         self.openings: list[FakeOpening] = []
         self.errors: dict[str, Exception] = {}  # By endpoint; "*": by any.
         self.clients: list[End] = []
         self.origins: list[End] = []  # As they were connected.
-        snapshot = _snapshot(json.dumps(settings))  # JSON is YAML, and quicker.
+        snapshot = snapshot_of(upstream=upstream, top=top, **route)
         self.recorder = Recorder(snapshot, self.clock, StringIO())
         self.runtime = Runtime(
             snapshot, self.clock, Random(1), self.recorder, self._connector
         )
         self.acceptor = Acceptor("inbound", self.runtime)
+
+    def reload(
+        self,
+        *,
+        upstream: dict[str, Any] | None = None,
+        top: dict[str, Any] | None = None,
+        **route: Any,
+    ) -> None:
+        """Go by other keys from now on."""
+        snapshot = snapshot_of(upstream=upstream, top=top, **route)
+        self.runtime.adopt(snapshot, tables_of(snapshot))
+        self.recorder.watch(self.runtime)
 
     def client(self, peer: str = "127.0.0.1") -> End:
         """Connect to the proxy."""

@@ -1,0 +1,171 @@
+"""Another configuration for a sidecar that runs: read, checked, swapped, told.
+
+    SIGHUP, POST /reload, the file has changed
+      load    in a thread: YAML, checks, tables; traffic goes on meanwhile
+      swap    between two turns of the loop: `Runtime.adopt`
+      tell    log, metrics, and 316-CONFIG-REJECTED if the file is no good
+
+A file that is no good changes nothing. The file is looked at once a second by its
+name, so that it does not matter how it is replaced: a ConfigMap swaps a link to its
+folder, editors rename. Watching by inotify would be sooner by a second, and fail
+where it is needed: a node grants each user 128 of them in all (fs.inotify
+.max_user_instances), and all sidecars of a node are one user.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sidecar.faults.catalogue import FaultCode
+from sidecar.runtime import tables_of
+from sidecar.settings.differences import differences, needs_restart, put_in_force
+from sidecar.settings.load import load_file
+from sidecar.settings.problem import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sidecar.record.recorder import Recorder
+    from sidecar.runtime import Runtime, Tables
+    from sidecar.settings.load import Loaded
+    from sidecar.settings.snapshot import Snapshot
+
+    Adapt = Callable[[Loaded], Snapshot]
+
+_log = logging.getLogger(__name__)
+
+_LOOK_S: Final = 1.0
+_MOST_TOLD: Final = 20  # Problems, changes: a line each.
+
+APPLIED, UNCHANGED, REJECTED = "applied", "unchanged", "rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """What came of one.
+
+    Attributes:
+        result: "applied", "unchanged" or "rejected".
+        version: Of the configuration in force now.
+        changes: A sentence each; see `settings.differences`.
+        warnings: Of the new file, and what of it needs a restart.
+        problems: Why it was rejected, each with file, line and column.
+    """
+
+    result: str
+    version: str
+    changes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+class Reloader:
+    """Reloads one file, one reload after the other.
+
+    Args:
+        path: The file; None: there is none, and every reload is rejected.
+        runtime: What is to go by it.
+        recorder: Who tells of it.
+        adapt: Makes the snapshot of what was loaded.
+        on_applied: Called with what is in force now.
+    """
+
+    def __init__(
+        self,
+        path: str | None,
+        runtime: Runtime,
+        recorder: Recorder,
+        adapt: Adapt,
+        on_applied: Callable[[Loaded, Snapshot], None],
+    ) -> None:
+        self._path = path
+        self._runtime = runtime
+        self._recorder = recorder
+        self._adapt = adapt
+        self._on_applied = on_applied
+        self._lock = asyncio.Lock()
+        self._seen = _identity(path)  # Of the file that was last loaded, or tried.
+
+    @property
+    def has_file(self) -> bool:
+        """Tell whether there is a file to read again."""
+        return self._path is not None
+
+    async def watch(self) -> None:
+        """Reload whenever the file has changed, until cancelled."""
+        before = self._seen
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            now = await asyncio.to_thread(_identity, self._path)
+            if now == before != self._seen:  # Else somebody may be writing still.
+                await self.reload("the file has changed")
+            before = now
+
+    async def reload(self, cause: str) -> Reload:
+        """Read the file again, and go by it if it is good."""
+        async with self._lock:
+            done = await self._reload()
+        self._tell(done, cause)
+        return done
+
+    async def _reload(self) -> Reload:
+        now = self._runtime.snapshot
+        if self._path is None:
+            problem = "there is no file to read again: it was started with --upstream"
+            return Reload(REJECTED, now.version, problems=[problem])
+        self._seen = await asyncio.to_thread(_identity, self._path)
+        try:
+            loaded, snapshot, tables = await asyncio.to_thread(self._load, self._path)
+        except SettingsError as error:
+            problems = [str(problem) for problem in error.problems]
+            return Reload(REJECTED, now.version, problems=problems)
+        warnings = [str(warning) for warning in loaded.warnings]
+        warnings += [f"{key}: needs a restart" for key in needs_restart(now, snapshot)]
+        snapshot = put_in_force(now, snapshot)
+        changes = differences(now, snapshot)
+        if changes:
+            self._runtime.adopt(snapshot, tables)
+            self._recorder.watch(self._runtime)
+            self._on_applied(loaded, snapshot)
+        result = APPLIED if changes else UNCHANGED
+        return Reload(result, self._runtime.snapshot.version, changes, warnings)
+
+    def _load(self, path: str) -> tuple[Loaded, Snapshot, Tables]:
+        loaded = load_file(path)
+        snapshot = self._adapt(loaded)
+        return loaded, snapshot, tables_of(snapshot)
+
+    def _tell(self, done: Reload, cause: str) -> None:
+        self._recorder.reloaded(done.result)
+        for warning in done.warnings[:_MOST_TOLD]:
+            _log.warning("reload: %s", warning)
+        if done.result == REJECTED:
+            for problem in done.problems[:_MOST_TOLD]:
+                _log.error("reload rejected: %s", problem)
+            more = len(done.problems) - 1
+            detail = done.problems[0] + (f", and {more} more" if more else "")
+            self._recorder.fault(
+                FaultCode.CONFIG_REJECTED.spec,
+                f"{detail}; version {done.version} stays in force",
+                problems=done.problems[:_MOST_TOLD],
+                cause=cause,
+            )
+            return
+        _log.info("reload (%s): %s, version %s", cause, done.result, done.version)
+        for change in done.changes[:_MOST_TOLD]:
+            _log.info("reload: %s", change)
+
+
+def _identity(path: str | None) -> tuple[int, ...]:
+    """Return what changes when a file is written or replaced; links are followed."""
+    if path is None:
+        return ()
+    try:
+        found = Path(path).stat()
+    except OSError as error:
+        return (error.errno or 0,)
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
