@@ -25,6 +25,7 @@ from prometheus_client.registry import Collector
 
 from sidecar.accept.listener import ListenError
 from sidecar.admin.guard import harden
+from sidecar.admin.servers import behind_door
 from sidecar.kube.admission import ReviewError, answer
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Webhook:
             registry=self._registry,
         )
         self._registry.register(_Loads(certificates))
-        self._runners: list[web.AppRunner] = []
+        self._running: list[tuple[asyncio.Server, web.AppRunner]] = []
         self._looking: asyncio.Task[None] | None = None
         self._signals = asyncio.Queue[None]()
         self.not_ready_reason = "starting"
@@ -137,8 +138,11 @@ class Webhook:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)
             self._looking = None
-        while self._runners:
-            await self._runners.pop(0).cleanup()
+        while self._running:
+            server, runner = self._running.pop(0)
+            server.close()
+            await runner.cleanup()
+            await server.wait_closed()
 
     async def _listen(
         self,
@@ -148,16 +152,18 @@ class Webhook:
         context: ssl.SSLContext | None = None,
     ) -> None:
         application.on_response_prepare.append(harden)
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=_FINISH_S)
-        await runner.setup()
-        self._runners.append(runner)
-        site = web.TCPSite(runner, address.host, address.port, ssl_context=context)
+        runner, door = await behind_door(application, self._clock, _FINISH_S)
+        loop = asyncio.get_running_loop()
         try:
-            await site.start()
+            server = await loop.create_server(
+                door, address.host, address.port, ssl=context
+            )
         except OSError as error:
+            await runner.cleanup()
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise ListenError(what, str(address), reason) from None
-        host, port = runner.addresses[0][:2]
+        self._running.append((server, runner))
+        host, port = server.sockets[0].getsockname()[:2]
         self.addresses[what] = (str(host), int(port))
 
     async def _look(self) -> None:
