@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import jsonpatch
 
 from sidecar.kube.injection import inject, is_injected
-from sidecar.kube.options import PREFIX, InjectionError
+from sidecar.kube.options import InjectionError
 from sidecar.kube.template import annotations_of, mapping
 
 if TYPE_CHECKING:
@@ -71,7 +71,9 @@ def answer(data: bytes, options: Options) -> Answer:
     except InjectionError as error:
         return _refused(request, about, str(error))
     if injected.skipped:
-        return _skipped(request, about, injected.skipped, is_told=not _is_wish(pod))
+        return _skipped(
+            request, about, injected.skipped, is_told=_is_news(pod, options)
+        )
     patch = jsonpatch.make_patch(pod, injected.template).patch
     encoded = base64.b64encode(json.dumps(patch).encode()).decode()
     response = {"allowed": True, "patchType": "JSONPatch", "patch": encoded}
@@ -109,9 +111,9 @@ def _about(request: dict[str, Any]) -> str:
     return f"{request.get('namespace') or '(no namespace)'}/{name}"
 
 
-def _is_wish(pod: dict[str, Any]) -> bool:
-    """Tell whether the pod itself asks to be left alone: no news to its owner."""
-    return f"{PREFIX}inject" in annotations_of(pod)
+def _is_news(pod: dict[str, Any], options: Options) -> bool:
+    """Tell whether a pod was left alone for another reason than that it asked for it."""
+    return options.for_pod(annotations_of(pod)).inject
 
 
 def _skipped(

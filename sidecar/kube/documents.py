@@ -55,8 +55,12 @@ def rewrite(text: str, change: Callable[[Any], Changed]) -> tuple[str, tuple[str
     for start, end in pairwise(starts):
         part = text[start:end]
         document = _load(part, first_line=text.count("\n", 0, start) + 1)
-        changed = change(document)
-        is_same = changed.value == document
+        try:
+            changed = change(document)
+            is_same = changed.value == document
+        except RecursionError:  # An alias of what it stands in.
+            msg = "a document is nested too deep"
+            raise InjectionError(msg) from None
         parts.append(part if is_same else _dump(changed.value, after=part))
         notes += changed.notes
     return "".join(parts), tuple(notes)

@@ -57,6 +57,16 @@ def test_a_pod_that_was_injected_from_a_file_is_left_as_it_is() -> None:
     assert done.review["response"] == {"uid": REAL["request"]["uid"], "allowed": True}
 
 
+def test_a_webhook_can_be_told_to_wait_for_the_wish_of_a_pod() -> None:
+    pod = copy.deepcopy(REAL["request"]["object"])
+    options = Options(inject=False)
+    done = asked(options, object=pod)
+    assert done.outcome is Outcome.SKIPPED
+    assert "warnings" not in done.review["response"]
+    pod["metadata"]["annotations"] = {"sidecar.316/inject": "true"}
+    assert asked(options, object=pod).outcome is Outcome.INJECTED
+
+
 def test_a_record_alone_does_not_keep_the_sidecar_away() -> None:
     pod = copy.deepcopy(REAL["request"]["object"])
     pod["metadata"]["annotations"] = {"sidecar.316/injected": '{"annotations": []}'}

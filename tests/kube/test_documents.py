@@ -19,6 +19,7 @@ kind: Pod
 metadata: {name: one}
 spec: {containers: [{name: app}]}
 """
+RING = "{hostNetwork: true, containers: [{name: app, x: &a [*a]}]}"
 MISPLACED = """\
 apiVersion: batch/v1
 kind: CronJob
@@ -165,6 +166,7 @@ def test_what_is_written_is_read_as_the_same(value: object) -> None:
         ("a: \0", "not YAML"),
         ("a: !!python/object/apply:os.getcwd []", "not YAML"),
         ("[" * 10_000, "nested too deep"),
+        (POD.replace("{containers: [{name: app}]}", RING), "nested too deep"),
         ("a: *b", "line 1: not YAML"),
         (POD.replace("[{name: app}]", "[]"), "Pod/one: spec.containers is missing"),
         (POD.replace("spec:", "x:"), "Pod/one: spec.containers is missing"),

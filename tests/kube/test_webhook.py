@@ -230,6 +230,27 @@ async def test_it_is_ready_until_it_ends(authority: Authority) -> None:
     await running
 
 
+async def test_a_review_under_way_is_answered_before_the_end(
+    authority: Authority,
+) -> None:
+    webhook = made(authority)
+    await webhook.start(ANYWHERE)
+    host, port = webhook.addresses["webhook"]
+    reader, writer = await asyncio.open_connection(host, port, ssl=authority.trusting())
+    writer.write(
+        b"POST /mutate HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n"
+        b"Content-Length: %d\r\n\r\n" % len(REVIEW)
+    )
+    assert b" 100 " in await reader.readuntil(b"\r\n\r\n")  # It waits for the body.
+    ending = asyncio.create_task(webhook.close())
+    await asyncio.sleep(0)
+    assert not ending.done()
+    writer.write(REVIEW)
+    assert b" 200 " in await reader.readline()
+    writer.close()
+    await ending
+
+
 @asynccontextmanager
 async def process(
     authority: Authority, *options: str
