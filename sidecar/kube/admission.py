@@ -112,7 +112,7 @@ def _about(request: dict[str, Any]) -> str:
 
 
 def _is_news(pod: dict[str, Any], options: Options) -> bool:
-    """Tell whether a pod was left alone for another reason than that it asked for it."""
+    """Tell whether a pod was left alone for another reason than its own wish."""
     return options.for_pod(annotations_of(pod)).inject
 
 
