@@ -40,6 +40,7 @@ HEIGHTS = (
     ("sidecar.accept",),
     ("sidecar.admin",),
     ("sidecar.application",),
+    ("sidecar.kube",),
     ("sidecar.drain",),
     ("sidecar.app",),
     ("sidecar.demo",),
@@ -152,9 +153,13 @@ def test_only_the_clock_reads_the_clock() -> None:
 def test_the_exporter_and_the_web_library_load_when_they_are_needed() -> None:
     """Each only where it is used; else every start would pay for them."""
     users = {
-        "aiohttp": ("sidecar.admin", "sidecar.demo"),
+        "aiohttp": ("sidecar.admin", "sidecar.demo", "sidecar.kube.webhook"),
         "opentelemetry": ("sidecar.record.spans", "sidecar.record.tracing"),
-        "prometheus_client": ("sidecar.record.collector", "sidecar.admin.health"),
+        "prometheus_client": (
+            "sidecar.record.collector",
+            "sidecar.admin.health",
+            "sidecar.kube.webhook",
+        ),
     }
     wrong = [
         f"{module_of(file)} imports {imported}"

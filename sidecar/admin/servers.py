@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
     from sidecar.admin.context import AdminContext
+    from sidecar.clock import Clock
 
 _log = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ class Servers:
     async def _listen(
         self, what: str, address: tuple[str, int], application: web.Application
     ) -> tuple[str, int]:
-        runner, door = await self._prepared(application)
+        runner, door = await behind_door(application, self._context.clock)
         host, port = address
         loop = asyncio.get_running_loop()
         try:
@@ -101,39 +102,46 @@ class Servers:
 
     async def _listen_on_socket(self, path: str, application: web.Application) -> None:
         self._socket = bound = UnixSocket(path)
-        runner, door = await self._prepared(application)
+        runner, door = await behind_door(application, self._context.clock)
         loop = asyncio.get_running_loop()
         server = await loop.create_unix_server(door, sock=bound.sock)
         self._running.append((server, runner))
         _log.info("admin socket: %s", path)
 
-    async def _prepared(
-        self, application: web.Application
-    ) -> tuple[web.AppRunner, Door]:
-        """Return what serves an application, and the door before it."""
 
-        def make_protocol() -> web.RequestHandler:
-            server = runner.server
-            assert server is not None  # noqa: S101 - it is set up below
-            return server()
+async def behind_door(
+    application: web.Application, clock: Clock, shutdown_s: float = _SHUTDOWN_S
+) -> tuple[web.AppRunner, Door]:
+    """Return what serves an application, and the door before it.
 
-        door = Door(self._context.clock, make_protocol)
+    Args:
+        application: What is asked.
+        clock: Time.
+        shutdown_s: How long a request under way may take once the server ends.
+    """
 
-        @web.middleware
-        async def note(request: web.Request, handler: Handler) -> web.StreamResponse:
-            door.asked(request.protocol)
-            return await handler(request)
+    def make_protocol() -> web.RequestHandler:
+        server = runner.server
+        assert server is not None  # noqa: S101 - it is set up below
+        return server()
 
-        application.middlewares.insert(0, note)
-        runner = web.AppRunner(
-            application,
-            access_log=None,
-            logger=_errors(),
-            shutdown_timeout=_SHUTDOWN_S,
-            lingering_time=_SHUTDOWN_S,
-        )
-        await runner.setup()
-        return runner, door
+    door = Door(clock, make_protocol)
+
+    @web.middleware
+    async def note(request: web.Request, handler: Handler) -> web.StreamResponse:
+        door.asked(request.protocol)
+        return await handler(request)
+
+    application.middlewares.insert(0, note)
+    runner = web.AppRunner(
+        application,
+        access_log=None,
+        logger=_errors(),
+        shutdown_timeout=shutdown_s,
+        lingering_time=_SHUTDOWN_S,
+    )
+    await runner.setup()
+    return runner, door
 
 
 def _errors() -> logging.Logger:

@@ -6,6 +6,7 @@ import logging
 import resource
 import sys
 from contextlib import suppress
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -21,6 +22,15 @@ _TERMINATION_LOG = Path("/dev/termination-log")
 _MOST_WORDS_BYTES = 4096
 
 
+class Level(Enum):
+    """How much is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
 def command(
     config: Annotated[
         str | None, typer.Option("-c", "--config", help="Configuration file (YAML).")
@@ -28,6 +38,10 @@ def command(
     upstream: Annotated[
         str | None,
         typer.Option(help="Without a file: host:port that everything goes to."),
+    ] = None,
+    log_level: Annotated[
+        Level | None,
+        typer.Option(help="At the start, instead of the file's log.level."),
     ] = None,
     *,
     watch: Annotated[
@@ -46,16 +60,22 @@ def command(
         _fail(str(error))
     for warning in loaded.warnings:
         sys.stderr.write(f"warning: {warning}\n")
+    _install_log(log_level.value if log_level else loaded.snapshot.log_level)
     _serve(loaded, config, is_watching=watch and config is not None)
+
+
+def _install_log(level: str) -> None:
+    """Let what this process logs be told on stderr."""
+    from sidecar.record.own_log import install  # noqa: PLC0415 - --help does without
+
+    install(sys.stderr, level.upper())
 
 
 def _serve(loaded: Loaded, config: str | None, *, is_watching: bool) -> None:
     import uvloop  # noqa: PLC0415 - after the settings are known to be good
 
     from sidecar import descriptors  # noqa: PLC0415 - likewise
-    from sidecar.record.own_log import install  # noqa: PLC0415 - likewise
 
-    install(sys.stderr, loaded.snapshot.log_level.upper())
     _forbid_core_dumps()
     descriptors.raise_limit()
     if warning := descriptors.shortage(loaded.snapshot):

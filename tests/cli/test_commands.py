@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +22,7 @@ from sidecar.settings.load import load_text
 from sidecar.settings.problem import Problem, SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 NOBODY = 65534
 ROOT = Path(__file__).parents[2]
@@ -37,7 +40,18 @@ def sidecar(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "check", "diff", "explain", "faults", "schema", "demo"]
+    "command",
+    [
+        "run",
+        "check",
+        "diff",
+        "explain",
+        "faults",
+        "schema",
+        "demo",
+        "inject",
+        "webhook",
+    ],
 )
 def test_each_command_explains_itself_with_an_example(command: str) -> None:
     done = sidecar(command, "--help")
@@ -79,6 +93,35 @@ def test_an_unknown_command() -> None:
     done = sidecar("rnu")
     assert done.returncode == 2
     assert "did you mean 'run'?" in done.stderr
+
+
+def test_the_level_of_the_log_can_be_another_than_the_files(tmp_path: Path) -> None:
+    """As a pod may ask, whose configuration is that of others, too."""
+    path = tmp_path / "sidecar.yaml"
+    path.write_text(
+        "inbound: {listen: '127.0.0.1:0'}\nhealth: {listen: '127.0.0.1:0'}\n"
+        "admin: {listen: '127.0.0.1:0'}\nupstreams: {a: {endpoints: ['127.0.0.1:1']}}\n"
+        "routes: [{name: all, upstream: a}]\nlog: {level: info}\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-m", "sidecar", "run", "-c", path, "--log-level", "debug"],
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        try:
+            port = re.search(r"admin 127\.0\.0\.1:(\d+)", _serving(process.stderr))
+            assert port is not None
+            url = f"http://127.0.0.1:{port[1]}/log-level"
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                assert json.load(answer)["level"] == "debug"
+        finally:
+            process.kill()
+
+
+def _serving(lines: Iterable[str]) -> str:
+    """Return the line that tells the ports."""
+    return next(line for line in lines if "serving:" in line)
 
 
 @pytest.mark.parametrize("both", [[], ["-c", "x.yaml", "--upstream", "a:1"]])

@@ -84,13 +84,14 @@ def test_what_is_shown_would_be_missed() -> None:
 
 
 def test_every_command_that_is_not_run_here_is_one_of_these() -> None:
-    """Each has a test elsewhere: of the Makefile, and of `run`."""
+    """Each has a test elsewhere: of the Makefile, of `run`, of `inject`."""
     commands = "".join(re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)).splitlines()
     assert [re.sub(r"\s+#.*", "", command) for command in commands] == [
         "make run",
         "make test",
         "make check",
         ".venv/bin/sidecar run --upstream 127.0.0.1:8080",
+        ".venv/bin/sidecar inject -f deploy.yaml | kubectl apply -f -",
     ]
 
 

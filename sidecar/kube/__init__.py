@@ -1,0 +1,6 @@
+"""The sidecar in a pod: injection, from files and by a mutating admission webhook.
+
+`injection.py` is the core, pure: a pod template in, a pod template out, and back.
+`sidecar inject` (`documents.py`, `workloads.py`) and `sidecar webhook`
+(`admission.py`, `webhook.py`) are two ways to call it.
+"""
