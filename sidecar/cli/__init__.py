@@ -13,6 +13,7 @@ _COMMANDS = {
     "demo": "see it at work: a shop that misbehaves, and the sidecar before it",
     "explain": "show which route a request takes, and why",
     "run": "serve with a configuration file, or in front of one address",
+    "iptables": "lead a pod's connections through the sidecar",
     "check": "check a configuration file",
     "diff": "tell what another configuration would change for traffic",
     "faults": "show the catalogue of 316 codes",

@@ -37,7 +37,8 @@ def sidecar(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "check", "diff", "explain", "faults", "schema", "demo"]
+    "command",
+    ["run", "check", "diff", "explain", "faults", "schema", "demo", "iptables"],
 )
 def test_each_command_explains_itself_with_an_example(command: str) -> None:
     done = sidecar(command, "--help")

@@ -1,0 +1,1 @@
+"""What Kubernetes needs of us: a pod's connections are led through the sidecar."""
