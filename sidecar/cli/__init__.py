@@ -38,7 +38,11 @@ def main(arguments: list[str] | None = None) -> None:
     import typer  # noqa: PLC0415 - nothing above needs it
 
     module = import_module(f"sidecar.cli.{given[0]}")
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app = typer.Typer(
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=getattr(module, "HELP_MARKUP", "rich"),
+    )
     app.command()(module.command)
     app(given[1:], prog_name=f"sidecar {given[0]}")
 

@@ -31,6 +31,8 @@ from sidecar.settings.units import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+HELP_MARKUP = None  # In a table of 80 columns, names as long as these are cut.
+
 _T = TypeVar("_T")
 _Given = list[str] | None
 
