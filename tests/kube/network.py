@@ -21,10 +21,9 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-
-import pytest
 
 from sidecar.kube.rules import PROXY_USER, Family, Format
 
@@ -61,7 +60,7 @@ def why_not(tool: Format) -> str:
     try:
         with namespace() as name:
             for command in _PROBES[tool]:
-                inside(name, lambda words=command: run(*words))  # type: ignore[misc]
+                inside(name, partial(run, *command))
     except (OSError, subprocess.CalledProcessError) as error:
         words = getattr(error, "stderr", "") or str(error)
         return f"this kernel does not allow it: {' '.join(words.split())}"
@@ -137,7 +136,8 @@ class _Handler(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         greeting = self.server.title
         if self.server.tells_original:
-            greeting += " %s %d" % original_of(self.request)
+            address, port = original_of(self.request)
+            greeting += f" {address} {port}"
         with contextlib.suppress(ConnectionError):
             self.request.sendall(f"{greeting}\n".encode())
             while data := self.request.recv(4096):
@@ -186,10 +186,12 @@ class Network:
         self.pod = pod
         self._stack = stack
 
-    def listen(self, where: str, title: str, user: int, *places: tuple[str, int]) -> None:
+    def listen(
+        self, where: str, title: str, user: int, *places: tuple[str, int]
+    ) -> None:
         """Let `title` greet whoever connects to one of the places."""
         for place in places:
-            server = inside(where, lambda at=place: Listener(at, title), user)  # type: ignore[misc]
+            server = inside(where, partial(Listener, place, title), user)
             self._stack.enter_context(server)
             thread = threading.Thread(
                 target=server.serve_forever, kwargs={"poll_interval": 0.01}
@@ -202,6 +204,13 @@ class Network:
         """Return a new connection; closed with the network at the latest."""
         place = (address, port)
         made = inside(where, lambda: socket.create_connection(place, PATIENCE_S), user)
+        return self._stack.enter_context(made)
+
+    def datagrams(self, where: str, family: Family) -> socket.socket:
+        """Return a new UDP socket; closed with the network at the latest."""
+        kind = socket.AF_INET if family is Family.IPV4 else socket.AF_INET6
+        made = inside(where, partial(socket.socket, kind, socket.SOCK_DGRAM))
+        made.settimeout(PATIENCE_S)
         return self._stack.enter_context(made)
 
     def ask(self, where: str, user: int, address: str, port: int) -> str:
@@ -289,5 +298,7 @@ def populated() -> Iterator[Network]:
                 made.pod, "app", APP_USER, (ANY[family], 8080), (ANY[family], 9090),
                 (LOOPBACK[family], 8081), (ANY[family], 15020),
             )  # fmt: skip
-            made.listen(made.client, "service", 0, (ANY[family], 80), (ANY[family], 443))
+            made.listen(
+                made.client, "service", 0, (ANY[family], 80), (ANY[family], 443)
+            )
         yield made

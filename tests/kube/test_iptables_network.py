@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,6 @@ from tests.kube.network import (
     CLIENT,
     COMMAND,
     LOOPBACK,
-    PATIENCE_S,
     POD,
     Network,
     greeting_of,
@@ -26,6 +24,7 @@ from tests.kube.network import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from socket import socket
 
     Apply = Callable[..., str]
 
@@ -66,7 +65,7 @@ def tool(request: pytest.FixtureRequest) -> Format:
 
 
 @pytest.fixture
-def net(tool: Format) -> Iterator[Network]:
+def net() -> Iterator[Network]:
     with populated() as net:
         yield net
 
@@ -235,9 +234,7 @@ def test_a_pod_that_calls_its_own_service_comes_back_through_inbound(
     assert net.from_app(SERVICE, 80, PROXY_USER) == back
 
 
-def test_what_only_passes_through_is_left_alone(
-    net: Network, tool: Format
-) -> None:
+def test_what_only_passes_through_is_left_alone(net: Network, tool: Format) -> None:
     """A router's own connections are inbound, not those of others."""
     command, text = NODE[tool]
     inside(net.client, lambda: run(*command, text=text))
@@ -251,21 +248,16 @@ def test_what_only_passes_through_is_left_alone(
 def test_udp_is_never_touched(net: Network, apply: Apply) -> None:
     apply("--outbound")
     for family in Family:
-        kind = socket.AF_INET if family is Family.IPV4 else socket.AF_INET6
-        with (
-            inside(net.client, lambda k=kind: socket.socket(k, socket.SOCK_DGRAM)) as dns,  # type: ignore[misc]
-            inside(net.pod, lambda k=kind: socket.socket(k, socket.SOCK_DGRAM)) as app,  # type: ignore[misc]
-        ):
-            dns.settimeout(PATIENCE_S)
-            dns.bind((CLIENT[family], 53))
-            app.sendto(b"name?", (CLIENT[family], 53))
-            assert dns.recvfrom(100)[0] == b"name?"
+        dns = net.datagrams(net.client, family)
+        dns.bind((CLIENT[family], 53))
+        net.datagrams(net.pod, family).sendto(b"name?", (CLIENT[family], 53))
+        assert dns.recvfrom(100)[0] == b"name?"
 
 
 # Applied, applied again, removed.
 
 
-def echoes(connection: socket.socket) -> bool:
+def echoes(connection: socket) -> bool:
     """Tell whether the other side still returns what is sent."""
     connection.sendall(b"still there?\n")
     return greeting_of(connection) == "still there?"
