@@ -202,14 +202,20 @@ class Network:
 
     def connect(self, where: str, user: int, address: str, port: int) -> socket.socket:
         """Return a new connection; closed with the network at the latest."""
-        place = (address, port)
-        made = inside(where, lambda: socket.create_connection(place, PATIENCE_S), user)
-        return self._stack.enter_context(made)
+        kind = socket.AF_INET6 if ":" in address else socket.AF_INET
+        made = self._socket(where, user, kind, socket.SOCK_STREAM)
+        made.connect((address, port))
+        return made
 
     def datagrams(self, where: str, family: Family) -> socket.socket:
         """Return a new UDP socket; closed with the network at the latest."""
         kind = socket.AF_INET if family is Family.IPV4 else socket.AF_INET6
-        made = inside(where, partial(socket.socket, kind, socket.SOCK_DGRAM))
+        return self._socket(where, 0, kind, socket.SOCK_DGRAM)
+
+    def _socket(
+        self, where: str, user: int, family: socket.AddressFamily, kind: int
+    ) -> socket.socket:
+        made = inside(where, partial(socket.socket, family, kind), user)
         made.settimeout(PATIENCE_S)
         return self._stack.enter_context(made)
 
