@@ -129,3 +129,28 @@ def test_without_ip6tables_it_says_so_and_goes_on_with_ipv4(only_ipv4: str) -> N
         with pytest.raises(subprocess.CalledProcessError) as failed:
             net.in_pod(*options, "--family", "6")
         assert "ip6tables-save is not on the PATH" in failed.value.stderr
+
+
+def test_the_older_iptables_does_it_too(tmp_path: Path) -> None:
+    """As some nodes still have it: under the same names, by another way to the kernel."""
+    if reason := why_not(Format.IPTABLES):
+        pytest.skip(reason)
+    legacy = shutil.which("xtables-legacy-multi")
+    if legacy is None:
+        pytest.skip("xtables-legacy-multi is not installed")
+    for word in ("iptables", "ip6tables"):
+        for name in (f"{word}-restore", f"{word}-save"):
+            (tmp_path / name).symlink_to(legacy)
+    with populated() as net:
+        options = ("env", f"PATH={tmp_path}", *COMMAND)
+        try:
+            before = net.in_pod(legacy, "iptables", "-t", "nat", "-S")
+        except subprocess.CalledProcessError as error:
+            pytest.skip(f"this kernel does not have it: {error.stderr}")
+        for _ in range(2):
+            net.in_pod(*options, "--apply")
+            for family in Family:
+                assert net.from_client(POD[family], 8080).startswith("proxy")
+        net.in_pod(*options, "--remove")
+        assert net.in_pod(legacy, "iptables", "-t", "nat", "-S") == before
+        assert net.from_client(POD[Family.IPV4], 8080) == "app"

@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sidecar.kube.rules import PROXY_USER, Family, Format
-from tests.kube.network import APP_USER, POD, ROOT, Network, inside, network, why_not
+from tests.kube.network import (
+    APP_USER,
+    CLIENT,
+    POD,
+    ROOT,
+    Network,
+    inside,
+    network,
+    why_not,
+)
 from tests.support.nginx import NGINX, needs_nginx
 
 if TYPE_CHECKING:
@@ -42,7 +51,11 @@ http {{
   server {{
     listen 8080;
     listen [::]:8080;
-    location / {{ add_header x-seen-by $remote_addr; return 200 "from nginx\\n"; }}
+    location / {{
+      add_header x-seen-by $remote_addr;
+      add_header x-seen-for $http_x_forwarded_for;
+      return 200 "from nginx\\n";
+    }}
   }}
 }}
 """
@@ -153,6 +166,7 @@ class Answer:
         self.via = response.headers["via"]
         self.server = response.headers["server"]
         self.code = response.headers["x-316-code"]
+        self.seen_for = response.headers["x-seen-for"]
         self.seen_by = response.headers["x-seen-by"]
         connection.close()
 
@@ -191,7 +205,9 @@ def test_nginx_is_asked_over_ipv4_and_ipv6(net: Network, folder: Path) -> None:
     config.write_text(BOTH_FAMILIES, encoding="utf-8")
     with nginx(net, folder), sidecar(net, "-c", str(config)):
         for family in Family:
-            assert_nginx_by_sidecar(Answer(net, family))
+            answer = Answer(net, family)
+            assert_nginx_by_sidecar(answer)
+            assert answer.seen_for == CLIENT[family]
 
 
 def test_without_the_rules_nobody_stands_between(net: Network, folder: Path) -> None:
