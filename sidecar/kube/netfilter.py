@@ -79,8 +79,12 @@ def apply(
         _change(tool, family, text)
     # The rules of an earlier call by the other tool would hold beside these.
     for other in _tools_present():
-        if other is not tool:
+        if other is tool:
+            continue
+        try:
             _remove_what_is_there(other, families)
+        except NetfilterError as error:  # What was asked for is done all the same.
+            notes.append(f"rules by {other.value}, if there are any, stay: {error}")
     return Applied(tool, tuple(texts), tuple(notes))
 
 

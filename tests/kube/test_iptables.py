@@ -132,7 +132,7 @@ def test_without_ip6tables_it_says_so_and_goes_on_with_ipv4(only_ipv4: str) -> N
 
 
 def test_the_older_iptables_does_it_too(tmp_path: Path) -> None:
-    """As some nodes still have it: under the same names, by another way to the kernel."""
+    """As some nodes still have it: the same names, another way to the kernel."""
     if reason := why_not(Format.IPTABLES):
         pytest.skip(reason)
     legacy = shutil.which("xtables-legacy-multi")
