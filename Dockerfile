@@ -1,4 +1,4 @@
-# Two stages: the first installs into /opt/sidecar, the second has only the result.
+# Two stages: the first installs into /opt/sidecar, the second has the result, and nft.
 # Build: docker build -t sidecar-316:0.1.0 .
 FROM python:3.13-slim AS build
 WORKDIR /src
@@ -9,6 +9,9 @@ RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev
 RUN COMPILE=1 .requirements/install-image /opt/sidecar
 
 FROM python:3.13-slim
+# For `sidecar iptables`, in an init container. It locks no file, as iptables may.
+RUN apt-get update && apt-get install -y --no-install-recommends nftables \
+  && rm -rf /var/lib/apt/lists/*
 COPY --from=build /opt/sidecar /opt/sidecar
 # The root file system may be read-only: nothing is written, not even compiled modules
 # (installing has compiled them).

@@ -44,6 +44,7 @@ HEIGHTS = (
     ("sidecar.drain",),
     ("sidecar.app",),
     ("sidecar.demo",),
+    ("sidecar.kube",),
     ("sidecar.cli",),
     ("sidecar.__main__",),
 )

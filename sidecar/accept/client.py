@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sidecar.exchange import Exchange
 
 _LINGER_BYTES: Final = 16 * 1024 * 1024  # Read and dropped for one that has its answer.
+_MAPPED: Final = "::ffff:"  # An address of IPv4 in words of IPv6 (RFC 4291, 2.5.5.2).
 
 
 class ClientConnection(asyncio.Protocol):
@@ -166,7 +167,7 @@ class ClientConnection(asyncio.Protocol):
         buffer_bytes = self.acceptor.runtime.snapshot.limits.buffer_bytes
         self.writer = ResponseWriter(self.transport, buffer_bytes)
         address = transport.get_extra_info("peername") or ("", 0)
-        self.peer = str(address[0])
+        self.peer = _peer_of(str(address[0]))
         self.is_trusted = self.acceptor.is_trusted(self.peer)
         self.hop = Hop(
             self.acceptor.runtime.via,
@@ -283,3 +284,10 @@ class ClientConnection(asyncio.Protocol):
             return
         self.is_late = True
         self.meeting.deliver()
+
+
+def _peer_of(host: str) -> str:
+    """Return the address of a peer; of IPv4 as such, also on a socket of both."""
+    if host.startswith(_MAPPED) and "." in host:
+        return host[len(_MAPPED) :]
+    return host

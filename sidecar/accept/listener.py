@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import os
+import socket
 from typing import TYPE_CHECKING
 
 from sidecar.accept.accept_queue import AcceptQueue
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from sidecar.runtime import Runtime
 
 _BACKLOG = 4096
+_ANY = "::"  # Of IPv6, and of IPv4.
 _MAX_KNOWN_PEERS = 4096
 _IPV6_NETWORK_BITS = 64  # What one client has to choose its addresses from.
 
@@ -60,9 +62,7 @@ class Acceptor:
             ListenError: The address is taken, or not ours.
         """
         try:
-            self._server = await asyncio.get_running_loop().create_server(
-                lambda: ClientConnection(self), host, port, backlog=_BACKLOG
-            )
+            self._server = await self._bind(host, port)
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise ListenError(self.name, f"{host}:{port}", reason) from None
@@ -70,6 +70,20 @@ class Acceptor:
         self.queue = AcceptQueue(self.runtime, self.shedder, descriptor, _BACKLOG)
         address = self._server.sockets[0].getsockname()
         return str(address[0]), int(address[1])
+
+    async def _bind(self, host: str, port: int) -> asyncio.Server:
+        loop = asyncio.get_running_loop()
+        if host != _ANY or not socket.has_dualstack_ipv6():
+            return await loop.create_server(
+                lambda: ClientConnection(self), host, port, backlog=_BACKLOG
+            )
+        # The loop itself would take IPv6 alone; interception redirects both to a port.
+        both = socket.create_server(
+            (host, port), family=socket.AF_INET6, backlog=_BACKLOG, dualstack_ipv6=True
+        )
+        return await loop.create_server(
+            lambda: ClientConnection(self), sock=both, backlog=_BACKLOG
+        )
 
     def admit(self, client: ClientConnection) -> ProxyFault | None:
         """Count a connection; return why it is one too many, if it is."""

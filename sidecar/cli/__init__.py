@@ -13,6 +13,7 @@ _COMMANDS = {
     "demo": "see it at work: a shop that misbehaves, and the sidecar before it",
     "explain": "show which route a request takes, and why",
     "run": "serve with a configuration file, or in front of one address",
+    "iptables": "lead a pod's connections through the sidecar",
     "check": "check a configuration file",
     "diff": "tell what another configuration would change for traffic",
     "faults": "show the catalogue of 316 codes",
@@ -39,7 +40,11 @@ def main(arguments: list[str] | None = None) -> None:
     import typer  # noqa: PLC0415 - nothing above needs it
 
     module = import_module(f"sidecar.cli.{given[0]}")
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app = typer.Typer(
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=getattr(module, "HELP_MARKUP", "rich"),
+    )
     app.command()(module.command)
     app(given[1:], prog_name=f"sidecar {given[0]}")
 

@@ -47,7 +47,7 @@ def sidecar(options: Options) -> dict[str, Any]:
             {"name": "sidecar-health", "containerPort": HEALTH_PORT},
         ],
         # What comes after a native sidecar starts when this has succeeded.
-        "startupProbe": _probe("/healthz/ready", period_s=1, failures=30),
+        "startupProbe": _probe("/healthz/started", period_s=1, failures=30),
         "readinessProbe": _probe("/healthz/ready", period_s=2, failures=2),
         "livenessProbe": _probe("/healthz/live", period_s=10, failures=3),
         "resources": _resources(options),
@@ -84,7 +84,10 @@ def rules(options: Options, excluded_inbound: Iterable[int]) -> dict[str, Any]:
 
 def _interception(options: Options, excluded_inbound: Iterable[int]) -> list[str]:
     """Return the options of `sidecar iptables`, which refuses those without effect."""
-    words = ["--inbound" if options.intercept_inbound else "--no-inbound"]
+    # A sidecar listens on IPv4 unless its file says [::], which is not known here: of
+    # the other family nothing is led to where nobody listens.
+    words = ["--family", "4"]
+    words.append("--inbound" if options.intercept_inbound else "--no-inbound")
     lists: dict[str, Iterable[object]] = {}
     if options.intercept_inbound:
         lists["--exclude-inbound-ports"] = excluded_inbound

@@ -1,4 +1,4 @@
-"""Durations, sizes, ratios and addresses as people write them.
+"""Durations, sizes, ratios, addresses, ports and networks as people write them.
 
 Each unit has a parser, and a formatter that writes what the parser reads back:
 `/config` of the admin API and the JSON Schema show values as a file would.
@@ -20,6 +20,8 @@ from sidecar.settings.snapshot import Address
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
 _DURATION = re.compile(r"(?:[0-9]{1,5}(?:h|ms|m|s)){1,4}")
 _DURATION_PART = re.compile(r"([0-9]{1,5})(h|ms|m|s)")
 _UNIT_MS = {"h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
@@ -31,12 +33,19 @@ _NAME = re.compile(
     r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(?:\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?"
 )
 _DOTTED = re.compile(r"[0-9.]+")
+_PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
+_USER_ID = re.compile(r"[0-9]{1,10}")
 _MAX_PORT = 65535
+_MAX_USER_ID = 2**32 - 2  # The last one means "nobody was named" (chown(2)).
 _FORMS = {
     "duration": "250ms, 2s or 1m30s",
     "size": "64KiB or 1MiB",
     "ratio": "20% or 0.2",
     "address": "127.0.0.1:8080 or [::1]:8080",
+    "port": "8080",
+    "port or range": "8080 or 9000-9010",
+    "network": "10.0.0.0/8, 192.0.2.7 or fd00::/8",
+    "numeric user id": "1337",
 }
 
 
@@ -114,6 +123,35 @@ def parse_endpoint(value: Any) -> Address:
     return address
 
 
+def parse_port(value: Any) -> int:
+    """Return the port of "8080"."""
+    return _parse_ports(value, "port").start
+
+
+def parse_port_range(value: Any) -> range:
+    """Return the ports of "8080" or "9000-9010", both ends included."""
+    return _parse_ports(value, "port or range")
+
+
+def parse_network(value: Any) -> Network:
+    """Return the network of "10.0.0.0/8" or "fd00::/8", or of one address."""
+    if not isinstance(value, str) or "%" in value:  # An interface is no network.
+        raise _malformed(value, "network")
+    try:
+        return ipaddress.ip_network(value)
+    except ValueError:
+        raise _malformed(value, "network", _network_hint(value)) from None
+
+
+def parse_user_id(value: Any) -> int:
+    """Return the number of a user: "1337"."""
+    is_number = isinstance(value, str) and _USER_ID.fullmatch(value)
+    if not is_number or int(value) > _MAX_USER_ID:
+        hint = "" if is_number else "; `id -u NAME` prints that of a name"
+        raise _malformed(value, "numeric user id", hint)
+    return int(value)
+
+
 def format_duration(seconds: float | str) -> str:
     """Return a duration that `parse_duration` reads as `seconds`, to the ms."""
     if isinstance(seconds, str):
@@ -133,6 +171,27 @@ def format_size(size: int | str) -> str:
         if unit and size % unit_bytes == 0 and size:
             return f"{size // unit_bytes}{unit}"
     return "0B"
+
+
+def _parse_ports(value: Any, unit: str) -> range:
+    match = _PORTS.fullmatch(value) if isinstance(value, str) else None
+    if match is None or (match[2] and unit == "port"):
+        raise _malformed(value, unit)
+    first, last = int(match[1]), int(match[2] or match[1])
+    if not 1 <= first <= _MAX_PORT or not 1 <= last <= _MAX_PORT:
+        raise _malformed(value, unit, f": ports are 1 to {_MAX_PORT}")
+    if first > last:
+        raise _malformed(value, unit, ": it ends before it begins")
+    return range(first, last + 1)
+
+
+def _network_hint(text: str) -> str:
+    """Return the network that an address with a mask is in."""
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return ""
+    return f": the network of this address is {network}"
 
 
 def _is_host(ipv6: str | None, name: str | None) -> bool:

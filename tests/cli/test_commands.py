@@ -50,6 +50,7 @@ def sidecar(*arguments: str) -> subprocess.CompletedProcess[str]:
         "schema",
         "demo",
         "inject",
+        "iptables",
         "webhook",
     ],
 )

@@ -256,8 +256,15 @@ def tree(folder: Path) -> set[tuple[Path, int]]:
 
 
 def test_the_dockerfile_installs_with_the_script_that_is_tested_here() -> None:
-    assert instructions("RUN")[-1] == f"COMPILE=1 {INSTALL} /opt/sidecar"
+    build, _ = DOCKERFILE.split("\nFROM ")[-2:]
+    assert build.rstrip().endswith(f"\nRUN COMPILE=1 {INSTALL} /opt/sidecar")
     assert os.access(ROOT / INSTALL, os.X_OK)
+
+
+def test_the_dockerfile_brings_what_writes_rules() -> None:
+    """Else `sidecar iptables` could do nothing in an init container."""
+    last = DOCKERFILE.split("\nFROM ")[-1]
+    assert "--no-install-recommends nftables" in last
 
 
 def test_the_dockerfile_gives_what_kubernetes_expects() -> None:

@@ -6,6 +6,7 @@ All else is promised on the fake wire, in the files beside this one.
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any
 
 import pytest
@@ -242,3 +243,15 @@ async def test_nothing_is_left_behind_by_failures() -> None:
         await asyncio.gather(*(proxy.get() for _ in range(40)))
         await asyncio.gather(*(proxy.post() for _ in range(40)))
         assert set(leftovers(proxy)) == {0}
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6 here")
+async def test_the_any_address_of_ipv6_takes_ipv4_and_calls_it_so() -> None:
+    async with proxied(top={"inbound": {"listen": "[::]:0"}}) as proxy:
+        for host in ("127.0.0.1", "::1"):
+            reader, writer = await asyncio.open_connection(host, proxy.port)
+            writer.write(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            assert status_of(await reader.read()) == 200
+            writer.close()
+            seen = proxy.origin.requests[-1]
+            assert header_of(seen, "x-forwarded-for") == host

@@ -155,7 +155,7 @@ def test_a_container_of_ours_has_no_right_it_does_not_need(name: str) -> None:
     ],
 )
 def test_each_direction_is_asked_for_by_itself(options: Options, words: str) -> None:
-    expected = f"iptables --apply {words} --user 1337"
+    expected = f"iptables --apply --family 4 {words} --user 1337"
     assert " ".join(rules_of(pod(), options)) == expected
 
 

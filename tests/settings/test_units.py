@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,10 +16,14 @@ from sidecar.settings.units import (
     parse_address,
     parse_duration,
     parse_endpoint,
+    parse_network,
+    parse_port,
+    parse_port_range,
     parse_positive_duration,
     parse_ratio,
     parse_size,
     parse_time_limit,
+    parse_user_id,
 )
 
 if TYPE_CHECKING:
@@ -47,6 +52,14 @@ if TYPE_CHECKING:
         (parse_address, "[::1]:80", Address("::1", 80)),
         (parse_address, "my_app.shop.svc:80", Address("my_app.shop.svc", 80)),
         (parse_endpoint, "app:65535", Address("app", 65535)),
+        (parse_port, "8080", 8080),
+        (parse_port_range, "65535", range(65535, 65536)),
+        (parse_port_range, "9000-9010", range(9000, 9011)),
+        (parse_network, "10.0.0.0/8", ip_network("10.0.0.0/8")),
+        (parse_network, "192.0.2.7", ip_network("192.0.2.7/32")),
+        (parse_network, "fd00::/8", ip_network("fd00::/8")),
+        (parse_user_id, "0", 0),
+        (parse_user_id, "4294967294", 2**32 - 2),
     ],
 )
 def test_what_is_written_is_meant(
@@ -71,6 +84,10 @@ def test_what_is_written_is_meant(
         ),
         (parse_address, ["1.2.3.256:80", "-a:80", "a..b:80", "http://a:80", 80, None]),
         (parse_endpoint, ["127.0.0.1:0"]),
+        (parse_port, ["", "0", "65536", "80-90", "http", "-1", 80, None]),
+        (parse_port_range, ["", "0-9", "9-1", "1-65536", "1-", "-1", "1:2", " 1"]),
+        (parse_network, ["", "10.0.0.1/8", "fe80::1%eth0", "a", "10.0.0/8", 10, None]),
+        (parse_user_id, ["", "-1", "root", "4294967295", "1 ", 1, None]),
     ],
 )
 def test_anything_else_is_refused(
@@ -84,6 +101,11 @@ def test_anything_else_is_refused(
 def test_a_bare_number_is_told_that_its_unit_is_missing() -> None:
     with pytest.raises(ValueError, match="its unit is missing, as in 5s"):
         parse_duration(5)
+
+
+def test_an_address_with_a_mask_is_told_its_network() -> None:
+    with pytest.raises(ValueError, match=r"of this address is 10\.0\.0\.0/8"):
+        parse_network("10.1.2.3/8")
 
 
 @given(st.integers(min_value=0, max_value=86_400_000))
