@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 import time
+from dataclasses import replace
 from queue import Empty
 from typing import TYPE_CHECKING
 
@@ -74,10 +75,13 @@ def _measure(name: str, stall: Stall, plan: Plan) -> tuple[float, float]:
     with (
         far_end() as (origin_port, waiting),
         started(PEERS[name], plan, origin_port) as proxy,
-        crowd(stall, proxy.port, waiting) as pairs,
     ):
-        grown_bytes = grown_by(stall, pairs, proxy.child.pid)
-        return grown_bytes / _MIB, get_ms(proxy.port) if stall is STALLS[0] else 0.0
+        with crowd(replace(stall, count=1), proxy.port, waiting) as pairs:
+            push(stall, pairs)  # What it loads for the first of a kind is no growth.
+        with crowd(stall, proxy.port, waiting) as pairs:
+            grown_bytes = grown_by(stall, pairs, proxy.child.pid)
+            waited_ms = get_ms(proxy.port) if stall is STALLS[0] else 0.0
+        return grown_bytes / _MIB, waited_ms
 
 
 def grown_by(stall: Stall, pairs: list[Pair], pid: int) -> int:
