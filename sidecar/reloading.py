@@ -119,10 +119,21 @@ class Reloader:
             return Reload(REJECTED, now.version, problems=[problem])
         self._seen = await asyncio.to_thread(_identity, self._path)
         try:
-            loaded, snapshot, tables = await asyncio.to_thread(self._load, self._path)
+            return await self._replace(now, self._path)
         except SettingsError as error:
             problems = [str(problem) for problem in error.problems]
-            return Reload(REJECTED, now.version, problems=problems)
+        except Exception:  # noqa: BLE001 - else a bug would end the watch, in silence
+            _log.exception("reload failed")
+            problems = [f"{self._path}: a bug, or a file that it names: see the log"]
+        return Reload(REJECTED, now.version, problems=problems)
+
+    async def _replace(self, now: Snapshot, path: str) -> Reload:
+        """Read the file, and go by it.
+
+        Raises:
+            SettingsError: It is no good; nothing has changed.
+        """
+        loaded, snapshot, tables = await asyncio.to_thread(self._load, path)
         warnings = [str(warning) for warning in loaded.warnings]
         warnings += [f"{key}: needs a restart" for key in needs_restart(now, snapshot)]
         snapshot = put_in_force(now, snapshot)
