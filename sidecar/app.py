@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from sidecar.admin.servers import Servers
     from sidecar.settings.load import Loaded
     from sidecar.settings.snapshot import Snapshot
+    from sidecar.settings.source import Identity
 
 __all__ = ["App", "ListenError"]
 
@@ -54,6 +55,7 @@ class App:
         clock: Clock | None = None,
         stream: TextIO | None = None,
         config: str | None = None,
+        seen: Identity | None = None,
     ) -> None:
         self.snapshot = with_environment(loaded, os.environ)
         self.settings = loaded.settings
@@ -71,12 +73,18 @@ class App:
             for listener in self.snapshot.listeners
         ]
         self.reloader = Reloader(
-            config, self.runtime, self.recorder, _adapted, self._on_reload
+            config,
+            self.runtime,
+            self.recorder,
+            _adapted,
+            self._on_reload,
+            seen=seen,
         )
         self.addresses: dict[str, tuple[str, int]] = {}
         self.servers: Servers | None = None
         self.not_ready_reason = "starting"
         self.has_started = False
+        self._is_asked_to_end = False
         self.end_cause = ""  # Why it ends, once it does.
         self._signals = asyncio.Queue[str]()
         self._sweeper: Timer | None = None
@@ -110,7 +118,7 @@ class App:
         self.not_ready_reason = ""
         if self.snapshot.awaits_application:
             self.not_ready_reason = "the application is not known to listen yet"
-            self._keep(watch_port(self.snapshot, self._on_application))
+            self._keep(watch_port(lambda: self.snapshot, self._on_application))
         if self.snapshot.follows_application:
             self._keep(self._end_with_application())
 
@@ -142,7 +150,13 @@ class App:
 
     def ask_to_end(self, cause: str) -> None:
         """Begin to drain, because of `cause`; asked again, end at once."""
+        self._is_asked_to_end = True
         self._signals.put_nowait(cause)
+
+    def ask_to_drain(self, cause: str) -> None:
+        """Begin to drain, unless it was asked for already."""
+        if not self._is_asked_to_end:
+            self.ask_to_end(cause)
 
     def ask_to_reload(self) -> None:
         """Read the file again."""
@@ -193,7 +207,7 @@ class App:
                 "needs shareProcessNamespace, or the application has not started yet"
             )
         await until_gone()
-        self.ask_to_end("the application is gone")
+        self.ask_to_drain("the application is gone")
 
     def _keep(self, work: Coroutine[None, None, object]) -> None:
         """Let something of our own run beside the traffic."""
@@ -218,7 +232,7 @@ class App:
             logging.getLogger("sidecar").setLevel(snapshot.log_level.upper())
         self.snapshot, self.settings = snapshot, loaded.settings
         for acceptor in self.acceptors:
-            acceptor.forget_trust()
+            acceptor.on_reload()
 
     def _sweep(self) -> None:
         """Close what has been idle for long; when memory is short, all that is."""

@@ -27,17 +27,19 @@ _LOOKS_UNTIL_GONE: Final = 2  # Between two of its processes there may be none.
 _PAUSE: Final = "pause"  # Holds the namespaces of a pod, as long as that lives.
 
 
-async def watch_port(snapshot: Snapshot, tell: Callable[[str], None]) -> None:
+async def watch_port(
+    snapshot: Callable[[], Snapshot], tell: Callable[[str], None]
+) -> None:
     """Tell why the application takes no connections, or "" if it does; cancel it.
 
     Args:
-        snapshot: Whose inbound routes tell where it should listen.
+        snapshot: Returns that whose inbound routes tell where it should listen.
         tell: Called whenever that has changed.
     """
     told: str | None = None
     has_listened = False
     while True:
-        reason = await _silence(snapshot)
+        reason = await _silence(snapshot())
         if reason != told:
             told = reason
             tell(reason)

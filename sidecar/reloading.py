@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sidecar.faults.catalogue import FaultCode
@@ -25,6 +24,7 @@ from sidecar.runtime import tables_of
 from sidecar.settings.differences import differences, needs_restart, put_in_force
 from sidecar.settings.load import load_file
 from sidecar.settings.problem import SettingsError
+from sidecar.settings.source import identity_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from sidecar.runtime import Runtime, Tables
     from sidecar.settings.load import Loaded
     from sidecar.settings.snapshot import Snapshot
+    from sidecar.settings.source import Identity
 
     Adapt = Callable[[Loaded], Snapshot]
 
@@ -72,6 +73,7 @@ class Reloader:
         recorder: Who tells of it.
         adapt: Makes the snapshot of what was loaded.
         on_applied: Called with what is in force now.
+        seen: The identity of the file when it was read, if that was a while ago.
     """
 
     def __init__(
@@ -81,6 +83,8 @@ class Reloader:
         recorder: Recorder,
         adapt: Adapt,
         on_applied: Callable[[Loaded, Snapshot], None],
+        *,
+        seen: Identity | None = None,
     ) -> None:
         self._path = path
         self._runtime = runtime
@@ -88,7 +92,7 @@ class Reloader:
         self._adapt = adapt
         self._on_applied = on_applied
         self._lock = asyncio.Lock()
-        self._seen = _identity(path)  # Of the file that was last loaded, or tried.
+        self._seen = identity_of(path) if seen is None else seen
 
     @property
     def has_file(self) -> bool:
@@ -100,7 +104,7 @@ class Reloader:
         before = self._seen
         while True:
             await asyncio.sleep(_LOOK_S)
-            now = await asyncio.to_thread(_identity, self._path)
+            now = await asyncio.to_thread(identity_of, self._path)
             if now == before != self._seen:  # Else somebody may be writing still.
                 await self.reload("the file has changed")
             before = now
@@ -117,7 +121,7 @@ class Reloader:
         if self._path is None:
             problem = "there is no file to read again: it was started with --upstream"
             return Reload(REJECTED, now.version, problems=[problem])
-        self._seen = await asyncio.to_thread(_identity, self._path)
+        self._seen = await asyncio.to_thread(identity_of, self._path)
         try:
             return await self._replace(now, self._path)
         except SettingsError as error:
@@ -125,7 +129,7 @@ class Reloader:
         except Exception:  # noqa: BLE001 - else a bug would end the watch, in silence
             _log.exception("reload failed")
             problems = [f"{self._path}: a bug, or a file that it names: see the log"]
-        return Reload(REJECTED, now.version, problems=problems)
+        return Reload(REJECTED, self._runtime.snapshot.version, problems=problems)
 
     async def _replace(self, now: Snapshot, path: str) -> Reload:
         """Read the file, and go by it.
@@ -169,14 +173,3 @@ class Reloader:
         _log.info("reload (%s): %s, version %s", cause, done.result, done.version)
         for change in done.changes[:_MOST_TOLD]:
             _log.info("reload: %s", change)
-
-
-def _identity(path: str | None) -> tuple[int, ...]:
-    """Return what changes when a file is written or replaced; links are followed."""
-    if path is None:
-        return ()
-    try:
-        found = Path(path).stat()
-    except OSError as error:
-        return (error.errno or 0,)
-    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size

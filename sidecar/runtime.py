@@ -248,10 +248,12 @@ class Runtime:
 
     def _forget_former(self) -> None:
         """Let go of what was replaced, and is not in use any more."""
-        if self._former_upstreams:
-            self._former_upstreams = [u for u in self._former_upstreams if u.is_in_use]
         if self._former_routes:
             self._former_routes = [s for s in self._former_routes if s.in_flight]
+        if self._former_upstreams:
+            asked = {state.upstream for state in self._former_routes}
+            former = self._former_upstreams
+            self._former_upstreams = [u for u in former if u.is_in_use or u in asked]
 
     def _upstream_state(self, name: str, settings: Upstream) -> UpstreamState:
         """Return the state of an upstream: the one it has, if it is as it was."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SHORT_BYTES: Final = 1024  # A write of less is mostly what the loop adds to it.
 _FEWEST: Final = 16  # Short writes that may always wait.
+_MOST_UNSENT_BYTES: Final = 2**31 - 1  # What the option can say.
 _UNSENT_TIMES: Final = 2  # Of the buffer, in the kernel: it takes more at half of it.
 
 
@@ -46,7 +47,7 @@ class WaterMarks:
         self._short = 0  # Short writes since the last look.
         self._is_strict = False
         transport.set_write_buffer_limits(high_bytes, high_bytes // 4)
-        _limit_unsent(transport, _UNSENT_TIMES * high_bytes)
+        _limit_unsent(transport, min(_UNSENT_TIMES * high_bytes, _MOST_UNSENT_BYTES))
 
     @property
     def low_bytes(self) -> int:

@@ -7,6 +7,7 @@ Imports for the type checker alone are no dependency at run time: they are let b
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -170,3 +171,31 @@ def test_the_exporter_and_the_web_library_load_when_they_are_needed() -> None:
         if library in users and not module_of(file).startswith(users[library])
     ]
     assert wrong == []
+
+
+def compiled() -> list[Path]:
+    script = (ROOT.parent / ".requirements" / "compile").read_text(encoding="utf-8")
+    (names,) = re.findall(r'MODULES = """(.*?)"""', script, re.DOTALL)
+    return [ROOT / f"{name}.py" for name in names.split()]
+
+
+@pytest.mark.parametrize("file", compiled(), ids=lambda file: file.stem)
+def test_nobody_waits_where_an_exception_is_handled(file: Path) -> None:
+    """Compiled, the exception would stay the one that is handled, of the whole thread.
+
+    All that are raised later would hold it, and each other: a leak without end.
+    """
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    handlers = [
+        statement
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Try)
+        for statement in (*node.handlers, *node.finalbody)
+    ]
+    waits = [
+        inner.lineno
+        for handler in handlers
+        for inner in ast.walk(handler)
+        if isinstance(inner, ast.Await | ast.Yield | ast.YieldFrom)
+    ]
+    assert waits == []

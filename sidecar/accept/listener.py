@@ -87,6 +87,8 @@ class Acceptor:
 
     def admit(self, client: ClientConnection) -> ProxyFault | None:
         """Count a connection; return why it is one too many, if it is."""
+        if self.queue is not None:
+            self.queue.accepted += 1
         most = self.runtime.snapshot.limits.connections_per_client
         mine = 0 if most is None else self._per_peer.get(network_of(client.peer), 0)
         if most is not None and mine >= most:
@@ -97,8 +99,6 @@ class Acceptor:
             limit = Limit.CONNECTIONS
         else:
             self.connections.add(client)
-            if self.queue is not None:
-                self.queue.accepted += 1
             if most is not None:
                 self._per_peer[network_of(client.peer)] = mine + 1
             return None
@@ -136,9 +136,14 @@ class Acceptor:
             known = self._trust[peer] = self._is_in_trusted_network(peer)
         return known
 
-    def forget_trust(self) -> None:
-        """Others may be believed from now on; connections keep what they are."""
+    def on_reload(self) -> None:
+        """Other limits hold from now on, and others are believed."""
         self._trust.clear()
+        self._per_peer.clear()
+        if self.runtime.snapshot.limits.connections_per_client is not None:
+            for client in self.connections:
+                network = network_of(client.peer)
+                self._per_peer[network] = self._per_peer.get(network, 0) + 1
 
     @property
     def is_busy(self) -> bool:

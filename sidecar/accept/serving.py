@@ -100,8 +100,10 @@ async def _next_head(client: ClientConnection, runtime: Runtime) -> RequestHead 
                 )
     except ProxyFault as fault:
         refuse(runtime, client, fault)
-        await farewell.linger(client)
-        return None
+    # Not in the handler: compiled, whoever waits there leaves its exception behind as
+    # the one that is handled, and all that come after hold it, and each other.
+    await farewell.linger(client)
+    return None
 
 
 def _take_head(client: ClientConnection, limits: Limits) -> RequestHead | None:

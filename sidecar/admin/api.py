@@ -172,7 +172,7 @@ class _Api:
         return _json(asdict(done), 422 if done.result == REJECTED else 200)
 
     async def quit(self, _: web.Request) -> web.Response:
-        self._context.ask_to_end("POST /quit")
+        self._context.ask_to_drain("POST /quit")
         return _json({"draining": True}, 202)
 
     def _route_with_breaker(self, name: str) -> RouteState | None:

@@ -37,8 +37,8 @@ class AdminContext(Protocol):
     def reloader(self) -> Reloader:
         """Return who reads the configuration again."""
 
-    def ask_to_end(self, cause: str) -> None:
-        """Begin to drain."""
+    def ask_to_drain(self, cause: str) -> None:
+        """Begin to drain, unless it does."""
 
     @property
     def clock(self) -> Clock:

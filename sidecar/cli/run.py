@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import resource
+import signal
 import sys
 from contextlib import suppress
 from enum import Enum
@@ -14,6 +15,7 @@ import typer
 
 from sidecar.settings.load import Loaded, from_upstream, load_file
 from sidecar.settings.problem import SettingsError
+from sidecar.settings.source import Identity, identity_of
 
 if TYPE_CHECKING:
     from sidecar.app import App
@@ -54,6 +56,7 @@ def command(
     """
     if (config is None) == (upstream is None):
         _fail("give either -c FILE or --upstream HOST:PORT", code=2)
+    seen = identity_of(config)  # First: what is written from now on is seen.
     try:
         loaded = load_file(config) if config else from_upstream(str(upstream))
     except SettingsError as error:
@@ -61,7 +64,9 @@ def command(
     for warning in loaded.warnings:
         sys.stderr.write(f"warning: {warning}\n")
     _install_log(log_level.value if log_level else loaded.snapshot.log_level)
-    _serve(loaded, config, is_watching=watch and config is not None)
+    if config is not None:  # What replaces a file may say so before all is set up.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    _serve(loaded, config, seen, is_watching=watch and config is not None)
 
 
 def _install_log(level: str) -> None:
@@ -71,7 +76,9 @@ def _install_log(level: str) -> None:
     install(sys.stderr, level.upper())
 
 
-def _serve(loaded: Loaded, config: str | None, *, is_watching: bool) -> None:
+def _serve(
+    loaded: Loaded, config: str | None, seen: Identity, *, is_watching: bool
+) -> None:
     import uvloop  # noqa: PLC0415 - after the settings are known to be good
 
     from sidecar import descriptors  # noqa: PLC0415 - likewise
@@ -80,7 +87,7 @@ def _serve(loaded: Loaded, config: str | None, *, is_watching: bool) -> None:
     descriptors.raise_limit()
     if warning := descriptors.shortage(loaded.snapshot):
         sys.stderr.write(f"warning: {warning}\n")
-    uvloop.run(_run(loaded, config, is_watching=is_watching))
+    uvloop.run(_run(loaded, config, seen, is_watching=is_watching))
 
 
 def _forbid_core_dumps() -> None:
@@ -89,10 +96,12 @@ def _forbid_core_dumps() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
 
 
-async def _run(loaded: Loaded, config: str | None, *, is_watching: bool) -> None:
+async def _run(
+    loaded: Loaded, config: str | None, seen: Identity, *, is_watching: bool
+) -> None:
     from sidecar.app import App, ListenError  # noqa: PLC0415 - heavy
 
-    app = App(loaded, config=config)
+    app = App(loaded, config=config, seen=seen)
     try:
         await app.start()
     except ListenError as error:

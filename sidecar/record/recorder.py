@@ -113,6 +113,7 @@ class Recorder:
         """Read the state of breakers and pools from `runtime` from now on."""
         self.runtime = runtime
         self._routes = {state.route.name: state for state in runtime.routes}
+        self._silences.clear()  # An upstream that is gone would never end its own.
         if runtime.snapshot is not self.snapshot:
             self.use(runtime.snapshot)
 
@@ -319,7 +320,7 @@ class Recorder:
                 "config_version": self.snapshot.version,
                 "loop_lag_ms": milliseconds(self.worst_loop_lag_s),
                 "rss_bytes": rss_bytes(),
-                "in_flight": sum(s.in_flight for s in self._routes.values()),
+                "in_flight": self._in_flight(),
             }
         return self._facts
 
@@ -342,10 +343,7 @@ class Recorder:
         self.admission.observe_lag(now_s, lag_s, self._in_flight())
 
     def _in_flight(self) -> int:
-        runtime = self.runtime
-        if runtime is None:
-            return 0
-        return sum(upstream.requests.count for upstream in runtime.upstreams.values())
+        return 0 if self.runtime is None else self.runtime.in_flight
 
     def _tell_lag(self) -> None:
         """Tell that there is too much to do to be in time, once."""

@@ -111,6 +111,10 @@ class RuntimeState(Protocol):
     def upstreams(self) -> Mapping[str, UpstreamState]:
         """Return the upstreams by name."""
 
+    @property
+    def in_flight(self) -> int:
+        """Return all requests at work, those of configurations before included."""
+
 
 def connections_of(upstream: UpstreamState) -> tuple[int, int]:
     """Return how many connections of an upstream are idle, and how many busy."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from sidecar.settings.snapshot import Address, FieldMatch, Listener
 from sidecar.settings.units import format_duration, format_size
-from sidecar.wire.secret_names import MASK
+from sidecar.wire.secret_names import MASK, without_secrets_of_urls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -188,7 +188,7 @@ def _shown(value: Any, unit: str) -> str:
         return ", ".join(_shown(item, unit) for item in items) or "none"
     if isinstance(value, bytes):
         return value.decode("latin-1")
-    return str(getattr(value, "value", value))
+    return without_secrets_of_urls(str(getattr(value, "value", value)))
 
 
 def _endpoints(upstream: Upstream) -> str:

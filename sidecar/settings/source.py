@@ -30,6 +30,7 @@ _MERGE_HINT = (
 )
 
 Path_ = tuple[str | int, ...]
+Identity = tuple[int, ...]  # Of a file as it is now.
 
 
 class _Loader(_Base):  # type: ignore[misc]  # A class of C, without types.
@@ -260,3 +261,14 @@ def _dotted(path: Path_) -> str:
         else:
             text += f".{part}" if text else part
     return text
+
+
+def identity_of(path: str | None) -> Identity:
+    """Return what changes when a file is written or replaced; links are followed."""
+    if path is None:
+        return ()
+    try:
+        found = Path(path).stat()
+    except OSError as error:
+        return (error.errno or 0,)
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size

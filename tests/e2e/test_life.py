@@ -91,7 +91,14 @@ async def test_quit_drains_and_ends(
     ):
         assert await ask_to_quit(running, "") == 401
         assert running.process.returncode is None
-        assert await ask_to_quit(running, KNOWING["Authorization"]) == 202
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.inbound)
+        writer.write(GET[:-2])  # A request that has begun to come.
+        for _ in range(2):  # Twice is not to be in a hurry.
+            assert await ask_to_quit(running, KNOWING["Authorization"]) == 202
+        await running.until(503)
+        writer.write(b"\r\n")
+        assert status_of(await reader.read()) in {200, 503}
+        writer.close()
         assert await running.process.wait() == 0
 
 

@@ -250,3 +250,12 @@ def test_a_body_that_turns_bad_before_it_is_sent_was_not_acted_on(
     client.send(b"zz\r\n")
     assert header_of(client.take(), "x-316-processed") == "no"
     wire.open_next()
+
+
+def test_a_refusal_leaves_no_exception_behind(wire: FakeWire) -> None:
+    """What is raised later would hold it, and so on: memory without end."""
+    for _ in range(3):
+        wire.client().send(b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")
+    with pytest.raises(ValueError, match="later") as later:
+        raise ValueError("later")  # noqa: EM101
+    assert later.value.__context__ is None

@@ -141,6 +141,33 @@ def test_a_lower_limit_refuses_those_who_come_not_those_who_are_there(
         assert client.take().endswith(b"ok")
 
 
+def test_a_body_that_is_awaited_goes_where_it_was_to_go(make: MakeWire) -> None:
+    """It has no place yet; its upstream is kept for it all the same."""
+    slow = {"pool": {"max_uploads": 0}}
+    wire = make(upstream=slow)
+    client = wire.client()
+    client.send(post()[:-1])
+    wire.reload(upstream=slow | OTHER)
+    wire.runtime.sweep()
+    assert len(wire.runtime._former_upstreams) == 1
+    client.send(b"a")
+    wire.origin().send(OK)
+    assert client.take().endswith(b"ok")
+    wire.runtime.sweep()
+    assert not wire.runtime._former_upstreams
+
+
+def test_connections_of_a_client_are_counted_when_that_begins_to_matter(
+    wire: FakeWire,
+) -> None:
+    before = [wire.client() for _ in range(3)]
+    wire.reload(top={"limits": {"connections_per_client": 3}})
+    wire.acceptor.on_reload()
+    assert header_of(wire.client().take(), "x-316-code") == "316-OVERLOAD"
+    before[0].leave()
+    assert not wire.client().take()
+
+
 def test_what_was_replaced_is_let_go_of_when_it_is_over(wire: FakeWire) -> None:
     client = wire.client()
     client.send(get())

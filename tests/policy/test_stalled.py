@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.policy.stalled import StalledReaders
@@ -128,6 +128,7 @@ steps = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(most=st.integers(0, 3), steps=steps)
 def test_no_more_are_stuck_for_long_than_may_be(
     most: int, steps: list[tuple[str, int]]

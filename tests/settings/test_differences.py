@@ -114,6 +114,13 @@ def test_values_of_fields_may_be_secrets() -> None:
     assert "s3cret" not in str(told(**route(matches=[{"headers": secret}])))
 
 
+def test_an_address_tells_no_password() -> None:
+    tracing = {"endpoint": "http://user:s3cret@collector:4317"}
+    (sentence,) = told(telemetry={"tracing": tracing})
+    assert "collector:4317" in sentence
+    assert "s3cret" not in sentence
+
+
 def test_what_needs_a_restart_is_told_and_left_as_it_is() -> None:
     old = load()
     new = load(
