@@ -104,7 +104,7 @@ class Reloader:
         before = self._seen
         while True:
             await asyncio.sleep(_LOOK_S)
-            now = await asyncio.to_thread(identity_of, self._path)
+            now = identity_of(self._path)  # Two microseconds: no thread is worth it.
             if now == before != self._seen:  # Else somebody may be writing still.
                 await self.reload("the file has changed")
             before = now
@@ -121,7 +121,7 @@ class Reloader:
         if self._path is None:
             problem = "there is no file to read again: it was started with --upstream"
             return Reload(REJECTED, now.version, problems=[problem])
-        self._seen = await asyncio.to_thread(identity_of, self._path)
+        self._seen = identity_of(self._path)
         try:
             return await self._replace(now, self._path)
         except SettingsError as error:
