@@ -111,12 +111,18 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
+# Line breaks to YAML 1.1: unless they are written as escapes, they are read as spaces.
+_BREAKS = frozenset("\r\x85\u2028\u2029")
+
+
 class _Dumper(yaml.SafeDumper):
     """Writes as people do, and so that kubectl reads what is meant."""
 
     def represent_text(self, text: str) -> yaml.ScalarNode:
         style = None
-        if _DOUBTFUL.fullmatch(text):
+        if not _BREAKS.isdisjoint(text):
+            style = '"'
+        elif _DOUBTFUL.fullmatch(text):
             style = "'"
         elif "\n" in text:
             style = "|"

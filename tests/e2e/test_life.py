@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import shutil
 import signal
+import socket
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -164,6 +166,14 @@ def test_it_leaves_a_word_where_kubernetes_looks(tmp_path: Path) -> None:
     assert log.stat().st_size == 4096
 
 
+def quiet_port() -> int:
+    """Return a free port that no connection gets while nobody listens there."""
+    while True:
+        port = random.randrange(20_000, 32_000)  # Below the ephemeral ones.
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+
+
 class Pod:
     """An application and the sidecar before it, each to be restarted by itself."""
 
@@ -171,7 +181,7 @@ class Pod:
         self._folder = folder
         folder.mkdir()
         self.app = Application()
-        self.inbound = 0
+        self.inbound = quiet_port()
         self._process: asyncio.subprocess.Process | None = None
 
     async def start_sidecar(self) -> None:

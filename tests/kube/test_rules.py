@@ -252,11 +252,13 @@ def test_each_exception_stands_before_what_is_redirected(
     assert shapes[0] == shapes[1]
     for ports in wanted.inbound.exclude_ports if wanted.inbound else ():
         first, last = ends(ports)
-        place = f"{first}" if first == last else f"{first}:{last}"
+        place = f"-m tcp --dport {first}:{last} "
+        if first == last:
+            place = f"-m tcp --dport {first} "
+        elif (first, last) == (1, 65535):
+            place = ""  # All of them.
         text = iptables_text(wanted, family)
-        excluded = text.index(
-            f"SIDECAR_INBOUND -p tcp -m tcp --dport {place} -j RETURN"
-        )
+        excluded = text.index(f"SIDECAR_INBOUND -p tcp {place}-j RETURN")
         redirected = re.search("SIDECAR_INBOUND .*REDIRECT", text)
         assert redirected is not None
         assert excluded < redirected.start()
