@@ -88,7 +88,7 @@ class Served:
 
 @asynccontextmanager
 async def served(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str
 ) -> AsyncIterator[Served]:
     monkeypatch.setenv(VARIABLE, TOKEN)
     origin = Origin(answer)
@@ -96,7 +96,7 @@ async def served(
     port = server.sockets[0].getsockname()[1]
     upstreams = {"app": {"endpoints": [f"127.0.0.1:{port}"]}}
     try:
-        async with sidecar(folder, upstreams=upstreams) as proxy:
+        async with sidecar(folder, *arguments, upstreams=upstreams) as proxy:
             yield Served(proxy, folder / "sidecar.yaml", port)
     finally:
         server.close()
@@ -120,7 +120,7 @@ async def test_a_hundred_reloads_under_load_lose_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Half of the files are broken, and half of the good ones change the pool."""
-    async with served(tmp_path, monkeypatch) as it:
+    async with served(tmp_path, monkeypatch, "--no-watch") as it:
         port = it.proxy.inbound
         tunnel, tunnel_writer = await asyncio.open_connection("127.0.0.1", port)
         tunnel_writer.write(UPGRADE)
@@ -152,7 +152,7 @@ async def test_a_hundred_reloads_under_load_lose_nothing(
 async def test_what_is_wrong_is_told_with_its_place_and_the_old_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with served(tmp_path, monkeypatch) as it:
+    async with served(tmp_path, monkeypatch, "--no-watch") as it:
         before = await it.version()
         text = it.text() + "servce: shop\n"
         status, told = await it.reload(text)
@@ -176,7 +176,7 @@ async def test_what_is_wrong_is_told_with_its_place_and_the_old_stays(
 async def test_what_needs_a_restart_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with served(tmp_path, monkeypatch) as it:
+    async with served(tmp_path, monkeypatch, "--no-watch") as it:
         text = it.text(timeouts={"request": "3s"}) + "service: another\n"
         status, told = await it.reload(text)
         assert status == 200

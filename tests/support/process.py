@@ -93,12 +93,17 @@ class Sidecar:
 
 @asynccontextmanager
 async def sidecar(
-    folder: Path, *, stdout: int | None = None, files: int = 0, **top: Any
+    folder: Path,
+    *arguments: str,
+    stdout: int | None = None,
+    files: int = 0,
+    **top: Any,
 ) -> AsyncIterator[Sidecar]:
     """Run one with these keys at the top of its file; ready when it is yielded.
 
     Args:
         folder: Where its file is written.
+        arguments: More words of the command line.
         stdout: Where its access log goes.
         files: How many it may have open; 0: as many as this process may.
         top: Keys of the file.
@@ -115,6 +120,7 @@ async def sidecar(
     bounds = ("prlimit", f"--nofile={files}:{files}") if files else ()
     process = await asyncio.create_subprocess_exec(
         *BOUND, *bounds, sys.executable, "-m", "sidecar", "run", "-c", str(file),
+        *arguments,
         stdout=asyncio.subprocess.PIPE if stdout is None else stdout,
         stderr=asyncio.subprocess.PIPE,
         env={k: v for k, v in os.environ.items() if not k.startswith("OTEL_")},
