@@ -18,6 +18,7 @@ from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
+from sidecar.route.destinations import holds_anywhere, holds_at
 from sidecar.route.table import RouteTable
 from sidecar.settings.snapshot import Address
 
@@ -38,12 +39,6 @@ _LOOPBACK: Final = {4: "127.0.0.1", 6: "::1"}
 def intercepted(listener: str) -> str:
     """Return what the table for a place that no route names is called."""
     return f"{listener}, intercepted"
-
-
-def is_anywhere(route: Route) -> bool:
-    """Tell whether a route holds wherever an intercepted connection was to go."""
-    wanted = route.destinations
-    return not wanted or any(w.network is None and w.port is None for w in wanted)
 
 
 class Kind(Enum):
@@ -164,7 +159,7 @@ class Destinations:
         self._states = states
         self._tables.clear()
         for listener, listed in states.items():
-            anywhere = [i for i, s in enumerate(listed) if is_anywhere(s.route)]
+            anywhere = [i for i, s in enumerate(listed) if holds_anywhere(s.route)]
             self._tables[listener, tuple(anywhere)] = tables[intercepted(listener)]
         upstreams = {state.upstream for listed in states.values() for state in listed}
         for place in self._places.values():
@@ -203,13 +198,11 @@ class Destinations:
     def _settle(self, place: Destination) -> None:
         """Find out which routes hold at a place."""
         states = self._states.get(place.listener, [])
-        host = ipaddress.ip_address(place.address.host)
-        port = place.address.port
+        address = ipaddress.ip_address(place.address.host), place.address.port
         holding = tuple(
             index
             for index, state in enumerate(states)
-            if not state.route.destinations
-            or any(wanted.takes(host, port) for wanted in state.route.destinations)
+            if holds_at(state.route, address)
         )
         place.routes = [states[index] for index in holding]
         key = (place.listener, holding)

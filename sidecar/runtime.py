@@ -15,7 +15,7 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sidecar.descriptors import most_clients
-from sidecar.destinations import Destinations, intercepted, is_anywhere
+from sidecar.destinations import Destinations, intercepted
 from sidecar.faults.render import ReplyRequest, render
 from sidecar.policy.balancer import RoundRobin
 from sidecar.policy.breaker import CircuitBreaker
@@ -24,6 +24,7 @@ from sidecar.policy.deadline import ConnectTimes
 from sidecar.policy.limiter import InFlightLimit
 from sidecar.policy.stalled import StalledReaders
 from sidecar.record.fault_feed import fault_id
+from sidecar.route.destinations import holds_anywhere
 from sidecar.route.table import RouteTable
 from sidecar.upstream.connector import Connector
 from sidecar.upstream.pool import Pool, PoolLimits
@@ -336,7 +337,7 @@ def tables_of(snapshot: Snapshot) -> Tables:
     for listener in LISTENERS:
         routes = [r for r in snapshot.routes if r.listener == listener]
         direct = [r for r in routes if not r.destinations]
-        anywhere = [r for r in routes if is_anywhere(r)]
+        anywhere = [r for r in routes if holds_anywhere(r)]
         tables[listener] = RouteTable(direct)
         tables[intercepted(listener)] = (
             RouteTable(anywhere) if len(anywhere) > len(direct) else tables[listener]
