@@ -94,13 +94,15 @@ def application_addresses(snapshot: Snapshot) -> frozenset[Address]:
 
 
 async def is_listening(address: Address) -> bool:
-    """Tell whether a connection to `address` is taken."""
-    try:
-        async with asyncio.timeout(_PROBE_S):
-            _, writer = await asyncio.open_connection(address.host, address.port)
-    except TimeoutError:
-        return True  # A full backlog: somebody is there.
-    except OSError:
-        return False
-    writer.transport.abort()
-    return True
+    """Tell whether a connection to `address` is taken, at any of its hosts."""
+    for host in (address.host, *address.other_hosts):
+        try:
+            async with asyncio.timeout(_PROBE_S):
+                _, writer = await asyncio.open_connection(host, address.port)
+        except TimeoutError:
+            return True  # A full backlog: somebody is there.
+        except OSError:
+            continue
+        writer.transport.abort()
+        return True
+    return False

@@ -185,6 +185,14 @@ class Destinations:
         for place in self._places.values():
             yield from place.own.values()
 
+    def reached(self, listener: str) -> frozenset[Address]:
+        """Return where connections of a listener were led to, as far as is known."""
+        return frozenset(
+            place.reached_at
+            for (name, _), place in self._places.items()
+            if name == listener
+        )
+
     def _own(
         self, place: Destination, route: RouteState, known: RouteState | None
     ) -> RouteState:

@@ -54,7 +54,8 @@ class Drain:
         self._runtime.is_draining = True
         await self._end(self._inbound)
         if self._outbound:
-            await self._outlive(application_addresses(snapshot))
+            reached = self._runtime.destinations.reached("inbound")
+            await self._outlive(application_addresses(snapshot) | reached)
             await self._end(self._outbound)
 
     async def _end(self, acceptors: list[Acceptor]) -> None:

@@ -3,19 +3,23 @@
 /healthz/ready   503 with the reason while starting and draining
 /healthz/started 200 as soon as it serves, whether the application does or not
 /healthz/live    200 as long as the event loop turns
+/application/…   a probe of the application, asked by the sidecar for the kubelet
 /metrics         Prometheus text, or OpenMetrics if Accept asks for it
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from sidecar.admin.application import ApplicationProbes
 from sidecar.admin.guard import harden
+from sidecar.application_probes import PREFIX, probes_of
 from sidecar.record.collector import SidecarCollector
 
 if TYPE_CHECKING:
@@ -38,6 +42,8 @@ def health_application(context: AdminContext) -> web.Application:
     application.router.add_get("/healthz/started", handlers.started)
     application.router.add_get("/healthz/live", handlers.live)
     application.router.add_get("/metrics", handlers.metrics)
+    probes = ApplicationProbes(probes_of(os.environ))
+    application.router.add_get(f"{PREFIX}{{name:.+}}", probes.ask)
     return application
 
 

@@ -32,8 +32,9 @@ def volume(options: Options) -> dict[str, Any]:
     return {"name": VOLUME, "configMap": {"name": options.config_map}}
 
 
-def sidecar(options: Options) -> dict[str, Any]:
-    """Return the container of the sidecar."""
+def sidecar(options: Options, environment: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the container of the sidecar, with these variables."""
+    variables = {"env": environment} if environment else {}
     level = ["--log-level", options.log_level] if options.log_level else []
     always = {"restartPolicy": "Always"} if options.native else {}
     return {
@@ -41,6 +42,7 @@ def sidecar(options: Options) -> dict[str, Any]:
         "image": options.image,
         **always,
         "args": ["run", "-c", f"{_FOLDER}/sidecar.yaml", *level],
+        **variables,
         # Their names are long, for a Service finds a port of any container by name.
         "ports": [
             {"name": "sidecar-inbound", "containerPort": INBOUND_PORT},

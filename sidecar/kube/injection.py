@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sidecar.kube import containers as ours
+from sidecar.kube import probes
 from sidecar.kube.options import PREFIX, RECORD, InjectionError
 from sidecar.kube.template import (
     Template,
@@ -89,6 +90,9 @@ def uninject(template: Template) -> Template:
     if RECORD not in annotations_of(bare):
         return bare
     annotations, spec = bare["metadata"]["annotations"], bare["spec"]
+    for container in containers_of(spec):
+        if container.get("name") == ours.SIDECAR:
+            probes.restore(spec, container)
     for name in _recorded(annotations.pop(RECORD)):
         annotations.pop(name, None)
     for key in ("initContainers", "containers"):
@@ -180,7 +184,10 @@ def _with_sidecar(bare: Template, options: Options) -> Injected:
     added, more = _annotations(annotations_of(bare))
     rules = [ours.rules(options, excluded)] if options.intercepts else []
     initial, running = spec.get("initContainers") or [], spec["containers"]
-    sidecar = ours.sidecar(options)
+    asked = {}
+    if options.intercept_inbound and options.rewrite_probes:
+        asked = probes.rewrite(spec, ours.HEALTH_PORT)
+    sidecar = ours.sidecar(options, probes.environment(asked))
     if options.native:
         initial = [*rules, sidecar, *initial]
     else:
@@ -214,13 +221,14 @@ def _excluded_inbound(
 ) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """Return the ports that inbound interception leaves alone, and what to warn of.
 
-    A probe through the proxy would tell how the proxy is: it accepts a TCP probe
-    whether the application listens or not, and may refuse an HTTP one under load, for
-    which the kubelet would then restart an application that is well.
+    Those of lifecycle hooks, and of probes that the kubelet asks itself, see `probes`:
+    through the proxy they would tell how the proxy is.
     """
     if not options.intercept_inbound:
         return (), ()
-    probed = () if options.intercept_probe_ports else probed_ports(spec)
+    probed: tuple[int, ...] = ()
+    if not options.intercept_probe_ports:
+        probed = probed_ports(spec, hooks_only=options.rewrite_probes)
     excluded = dict.fromkeys((*probed, *options.exclude_inbound_ports))
     served = {port for each in containers_of(spec) for port in declared_ports(each)}
     bypassed = sorted(served.intersection(probed) - {*options.exclude_inbound_ports})
@@ -228,7 +236,7 @@ def _excluded_inbound(
         return tuple(excluded), ()
     ports = ", ".join(str(port) for port in bypassed)
     warning = (
-        f"not intercepted, because probes use it: port {ports}; give probes a port of "
-        f'their own, or see {PREFIX}intercept-probe-ports: "true"'
+        f"not intercepted, because probes or hooks use it: port {ports}; give them a "
+        f'port of their own, or see {PREFIX}intercept-probe-ports: "true"'
     )
     return tuple(excluded), (warning,)

@@ -53,6 +53,7 @@ class Options:
     memory_limit: str = "192Mi"
     intercept_inbound: bool = False
     intercept_outbound: bool = False
+    rewrite_probes: bool = True  # Where inbound is intercepted.
     intercept_probe_ports: bool = False
     exclude_inbound_ports: tuple[int, ...] = ()
     exclude_outbound_ports: tuple[int, ...] = ()
@@ -208,6 +209,7 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "memory-limit": _memory,
     "intercept-inbound": _boolean,
     "intercept-outbound": _boolean,
+    "rewrite-probes": _boolean,
     "intercept-probe-ports": _boolean,
     "exclude-inbound-ports": _ports,
     "exclude-outbound-ports": _ports,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Template = dict[str, Any]
 
-_PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
+PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 _HOOKS = ("postStart", "preStop")
 _ACTIONS = ("httpGet", "tcpSocket", "grpc")
 
@@ -86,33 +86,32 @@ def declared_ports(container: Template) -> Iterator[int]:
             yield number
 
 
-def probed_ports(spec: Template) -> tuple[int, ...]:
+def probed_ports(spec: Template, *, hooks_only: bool) -> tuple[int, ...]:
     """Return the ports that the kubelet connects to by itself, each once.
 
-    Those of probes and of lifecycle hooks; a named one is of the same container. An
+    Those of lifecycle hooks and of probes; a named one is of the same container. An
     `exec` connects to nothing, and with a `host` it is another pod's matter.
     """
     ports: dict[int, None] = {}
     for container in containers_of(spec):
-        for action in _actions_of(container):
-            port = _number(action.get("port"), container)
+        for action in _actions_of(container, hooks_only=hooks_only):
+            port = port_number(action.get("port"), container)
             if port is not None and not action.get("host"):
                 ports[port] = None
     return tuple(ports)
 
 
-def _actions_of(container: Template) -> Iterator[Template]:
+def _actions_of(container: Template, *, hooks_only: bool) -> Iterator[Template]:
     lifecycle = mapping(container.get("lifecycle"))
-    handlers = [
-        *(container.get(key) for key in _PROBES),
-        *(lifecycle.get(key) for key in _HOOKS),
-    ]
+    handlers = [lifecycle.get(key) for key in _HOOKS]
+    if not hooks_only:
+        handlers += [container.get(key) for key in PROBES]
     for handler in handlers:
         for key in _ACTIONS:
             yield mapping(mapping(handler).get(key))
 
 
-def _number(port: Any, container: Template) -> int | None:
+def port_number(port: Any, container: Template) -> int | None:
     """Return the number of a port as the kubelet finds it: by name, or as it is."""
     if isinstance(port, int):
         return port

@@ -119,6 +119,14 @@ def _process_warnings(
     settings: models.FileSettings, source: Source
 ) -> Iterator[Problem]:
     drain = settings.drain
+    inbound = {route.upstream for route in settings.routes if _is_inbound(route)}
+    upstreams = [settings.upstreams[name] for name in sorted(inbound)]
+    if settings.health.await_application and not any(
+        is_loopback(endpoint.host) for each in upstreams for endpoint in each.endpoints
+    ):
+        message = "has nothing to wait for: no inbound route leads to loopback"
+        hint = "name the application's port in endpoints"
+        yield source.problem(("health", "await_application"), message, hint)
     yield from find_admin_warnings(settings.admin, source)
     if drain.lead and drain.lead + _FLUSH_S >= drain.grace:
         message = (

@@ -131,6 +131,7 @@ OPTIONS: SearchStrategy[Options] = st.builds(
     image=st.sampled_from(["sidecar-316:1", "sidecar-316:2"]),
     intercept_inbound=st.booleans(),
     intercept_outbound=st.booleans(),
+    rewrite_probes=st.booleans(),
     intercept_probe_ports=st.booleans(),
     exclude_inbound_ports=st.sampled_from([(), (22, 8081)]),
     exclude_outbound_cidrs=st.sampled_from([(), ("10.0.0.0/8",)]),

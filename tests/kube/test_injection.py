@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import kubernetes_validate
 import pytest
 from hypothesis import assume, given
 
+from sidecar.application_probes import probes_of
 from sidecar.kube.containers import RULES, SIDECAR, VOLUME
 from sidecar.kube.injection import Injected, inject, is_injected, uninject
 from sidecar.kube.options import RECORD, InjectionError, Options
@@ -16,6 +18,7 @@ from tests.kube.pods import OPTIONS, PODS, Pod, named, names, pod, tidy
 
 BOTH_WAYS = Options(intercept_inbound=True, intercept_outbound=True)
 INBOUND = Options(intercept_inbound=True)
+AS_THEY_ARE = replace(INBOUND, rewrite_probes=False)
 
 
 def injected_or_none(given: Pod, options: Options) -> Injected | None:
@@ -38,6 +41,10 @@ def refusal_of(given: Any, options: Options | None = None) -> str:
     with pytest.raises(InjectionError) as refused:
         inject(given, options or Options())
     return str(refused.value)
+
+
+def without_probes(item: Pod) -> Pod:
+    return {key: value for key, value in item.items() if not key.endswith("Probe")}
 
 
 @given(PODS, OPTIONS)
@@ -78,13 +85,16 @@ def test_what_is_given_is_never_changed(odd: Pod, options: Options) -> None:
 
 @given(PODS, OPTIONS)
 def test_what_the_pod_had_is_still_there(odd: Pod, options: Options) -> None:
-    """Its containers and volumes as they were, probes too, and in their order."""
+    """Its containers and volumes as they were, and in their order.
+
+    Probes too, or `uninject` would not find them (below).
+    """
     done = injected_or_none(odd, options)
     assume(done)
     assert done is not None
     for key in ("initContainers", "containers", "volumes"):
-        had = odd["spec"].get(key) or []
-        has = done.template["spec"].get(key) or []
+        had = [without_probes(each) for each in odd["spec"].get(key) or []]
+        has = [without_probes(each) for each in done.template["spec"].get(key) or []]
         assert [item for item in has if item in had] == had
         others = {item["name"] for item in has if item not in had}
         assert others <= {SIDECAR, RULES, VOLUME}
@@ -188,9 +198,12 @@ def test_what_is_excluded_of_a_direction_that_is_off_is_warned_of() -> None:
 def test_the_kubelets_connections_are_not_intercepted(
     probe: dict[str, Any], excluded: str
 ) -> None:
+    """Those of hooks never, those of probes where these stay as they are."""
     ports = [{"name": "health", "containerPort": 9000}]
     given = pod(containers=[{"name": "app", "ports": ports, **probe}])
-    words = rules_of(given, INBOUND)
+    if "lifecycle" not in probe:
+        assert "--exclude-inbound-ports" not in rules_of(given, INBOUND)
+    words = rules_of(given, AS_THEY_ARE)
     assert words[words.index("--exclude-inbound-ports") + 1] == excluded
 
 
@@ -217,12 +230,79 @@ def test_a_probe_on_the_port_of_the_service_is_warned_of() -> None:
         "ports": [{"containerPort": 8080}],
         "readinessProbe": {"httpGet": {"port": 8080}},
     }
-    (warning,) = inject(pod(containers=[container]), INBOUND).warnings
+    (warning,) = inject(pod(containers=[container]), AS_THEY_ARE).warnings
     assert "port 8080" in warning
     annotations = {"sidecar.316/intercept-probe-ports": "true"}
     given = pod(annotations, containers=[container])
-    assert inject(given, INBOUND).warnings == ()
-    assert "--exclude-inbound-ports" not in rules_of(given, INBOUND)
+    assert inject(given, AS_THEY_ARE).warnings == ()
+    assert "--exclude-inbound-ports" not in rules_of(given, AS_THEY_ARE)
+
+
+def test_probes_are_asked_by_the_sidecar_that_knows_the_originals() -> None:
+    container = {
+        "name": "app",
+        "ports": [{"name": "web", "containerPort": 8080}],
+        "readinessProbe": {
+            "httpGet": {"path": "/ready", "port": "web", "scheme": "HTTP"},
+            "timeoutSeconds": 3,
+            "periodSeconds": 5,
+        },
+        "livenessProbe": {"tcpSocket": {"port": 8080}},
+        "startupProbe": {"grpc": {"port": 8080}},
+    }
+    given = pod(containers=[container])
+    done = inject(given, INBOUND)
+    assert done.warnings == ()
+    app = named(done.template, "app")
+    assert app["readinessProbe"] == {
+        "httpGet": {"path": "/application/app/readinessProbe", "port": 15020},
+        "timeoutSeconds": 3,
+        "periodSeconds": 5,
+    }
+    asked = {"path": "/application/app/livenessProbe", "port": 15020}
+    assert app["livenessProbe"] == {"httpGet": asked}
+    assert app["startupProbe"] == container["startupProbe"]
+    (variable,) = named(done.template, SIDECAR)["env"]
+    told = probes_of({variable["name"]: variable["value"]})
+    assert told.keys() == {"app/readinessProbe", "app/livenessProbe"}
+    ready = told["app/readinessProbe"]
+    assert (ready.port, ready.timeout_s) == (8080, 3)
+    assert ready.http_get is not None
+    assert ready.http_get.path == "/ready"
+    assert told["app/livenessProbe"].http_get is None
+    assert uninject(done.template) == tidy(given)
+
+
+@pytest.mark.parametrize(
+    "probe",
+    [
+        {"httpGet": {"port": 8443, "scheme": "HTTPS"}},
+        {"httpGet": {"port": 80, "host": "other.example"}},
+        {"httpGet": {"port": 80000}},
+        {"exec": {"command": ["true"]}},
+    ],
+)
+def test_a_probe_that_the_sidecar_cannot_ask_stays(probe: dict[str, Any]) -> None:
+    given = pod(containers=[{"name": "app", "livenessProbe": probe}])
+    done = inject(given, INBOUND).template
+    assert named(done, "app")["livenessProbe"] == probe
+    assert "env" not in named(done, SIDECAR)
+
+
+def test_without_interception_probes_stay() -> None:
+    probe = {"httpGet": {"port": 8080}}
+    given = pod(containers=[{"name": "app", "livenessProbe": probe}])
+    assert named(inject(given, Options()).template, "app")["livenessProbe"] == probe
+
+
+def test_a_probe_that_was_written_anew_since_is_kept() -> None:
+    given = pod(
+        containers=[{"name": "app", "livenessProbe": {"tcpSocket": {"port": 1}}}]
+    )
+    done = inject(given, INBOUND).template
+    named(done, "app")["livenessProbe"] = {"tcpSocket": {"port": 2}}
+    bare = uninject(done)
+    assert named(bare, "app")["livenessProbe"] == {"tcpSocket": {"port": 2}}
 
 
 def test_annotations_for_prometheus_are_added_only_where_there_are_none() -> None:

@@ -27,6 +27,7 @@ def refusal_of(annotations: dict[str, object]) -> str:
         ("memory-limit", "1G", "memory_limit", None),
         ("intercept-inbound", "true", "intercept_inbound", True),
         ("intercept-outbound", "true", "intercept_outbound", True),
+        ("rewrite-probes", "false", "rewrite_probes", False),
         ("intercept-probe-ports", "true", "intercept_probe_ports", True),
         ("exclude-inbound-ports", "22, 80,22", "exclude_inbound_ports", (22, 80)),
         ("exclude-outbound-ports", "", "exclude_outbound_ports", ()),

@@ -275,6 +275,16 @@ def test_what_cannot_work_is_refused_in_its_place(
         ),
         ({"retry": {"preset": "custom"}}, "routes[0].retry", "it never retries"),
         (
+            {
+                "top": {
+                    "health": {"await_application": True},
+                    "upstreams": {"app": {"original_destination": True}},
+                }
+            },
+            "health.await_application",
+            "nothing to wait for",
+        ),
+        (
             {"top": {"upstreams": {"app": APP, "b": APP}}},
             "upstreams.b",
             "no route leads here",
