@@ -30,6 +30,7 @@ HEIGHTS = (
     ("sidecar.policy",),
     ("sidecar.settings", "sidecar.route"),
     ("sidecar.upstream",),
+    ("sidecar.observe",),
     ("sidecar.record",),
     ("sidecar.runtime",),
     ("sidecar.reloading",),

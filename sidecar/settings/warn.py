@@ -12,6 +12,7 @@ from sidecar.settings.admin_checks import find_admin_warnings
 from sidecar.settings.checks import is_any_host
 from sidecar.settings.compile import is_loopback
 from sidecar.settings.reach import find_unreachable
+from sidecar.settings.slo_checks import find_slo_warnings
 
 _FLUSH_S = 3.0  # What `app.py` keeps of the grace for spans and lines.
 
@@ -34,6 +35,7 @@ def find_warnings(
         *_loop_warnings(settings, source),
         *_endpoint_warnings(settings, source),
         *_process_warnings(settings, source),
+        *find_slo_warnings(settings, source),
     ]
     for index, cause in find_unreachable(snapshot.routes):
         message = f"is never reached: {snapshot.routes[cause].name!r} takes it all"
