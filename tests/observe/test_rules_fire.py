@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sidecar.observe.rules import Alert
+from sidecar.observe.alerts import general_groups
+from sidecar.observe.promql import Scope
+from sidecar.observe.rules import alerts_of
 from tests.observe.promtool import Series, check_firing, needs_promtool, series
 
 if TYPE_CHECKING:
@@ -165,11 +167,7 @@ def test_exactly_what_should_fire_does(
 
 
 def test_each_general_alert_has_a_case_that_fires() -> None:
-    from sidecar.observe.alerts import general_groups
-    from sidecar.observe.promql import Scope
-
-    rules = [rule for group in general_groups(Scope()) for rule in group.rules]
-    names = {rule.name for rule in rules if isinstance(rule, Alert)}
+    names = {alert.name for alert in alerts_of(general_groups(Scope()))}
     assert names == set().union(*(case[3] for case in CASES))
 
 
