@@ -174,16 +174,16 @@ def _pool(scope: Scope) -> Alert:
 
 
 def _retry_budget(scope: Scope) -> Alert:
-    left = scope.series("sidecar_retry_budget_left")
+    skipped = scope.series("sidecar_retries_skipped_total", 'reason="budget"')
     return Alert(
         name="SidecarRetryBudgetEmpty",
         severity=Severity.P2,
-        expr=f"min by ({WHERE}, upstream) ({left}) < 1",
+        expr=f"sum by ({WHERE}, upstream) (increase({skipped}[5m])) >= {MIN_FAULTS}",
         lasts="5m",
         code="316-RETRY-BUDGET",
         summary="Upstream {{ $labels.upstream }} fails more than retries can mend",
-        description="For five minutes, {{ $labels.job }} has had no retries left for"
-        " it: failures go to the callers.",
+        description="{{ $value | humanize }} failures in five minutes went to the"
+        " callers of {{ $labels.job }}, since its retry budget was used up.",
     )
 
 

@@ -64,6 +64,11 @@ def of_upstream(name: str, value: int) -> Series:
     return series(name, f"{value}x30", upstream="app")
 
 
+def skipped(reason: str) -> Series:
+    name = "sidecar_retries_skipped_total"
+    return series(name, "0+6x30", upstream="app", reason=reason)
+
+
 SOON = "SidecarCertificateExpiresSoon"
 CASES: list[tuple[str, Series, str, set[str]]] = [
     ("one P0", faults("_x9 1x20", "P0"), "11m", {"SidecarFaultP0"}),
@@ -114,11 +119,11 @@ CASES: list[tuple[str, Series, str, set[str]]] = [
     ("a pool with room", pool(700), "10m", set()),
     (
         "no retries left",
-        of_upstream("sidecar_retry_budget_left", 0),
-        "10m",
+        skipped("budget"),
+        "15m",
         {"SidecarRetryBudgetEmpty"},
     ),
-    ("retries left", of_upstream("sidecar_retry_budget_left", 3), "10m", set()),
+    ("retries not made for another reason", skipped("method"), "15m", set()),
     ("ends in 10 days", ends_in(10), "20m", {SOON}),
     ("ends in 2 days", ends_in(2), "20m", {SOON, "SidecarCertificateExpires"}),
     ("has ended", ends_in(0), "20m", {SOON, "SidecarCertificateExpires"}),
