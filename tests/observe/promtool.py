@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ needs_promtool = pytest.mark.skipif(
 Series = dict[str, str]
 
 
+@cache
 def rules_text() -> str:
     """Return the rules of `CONFIG`, whose routes promise different things."""
     settings = load_file(str(CONFIG)).settings
