@@ -32,7 +32,7 @@ HEIGHTS = (
     ("sidecar.upstream",),
     ("sidecar.observe",),
     ("sidecar.record",),
-    ("sidecar.runtime",),
+    ("sidecar.runtime", "sidecar.destinations"),
     ("sidecar.reloading",),
     ("sidecar.time_limits", "sidecar.accept.request_body", "sidecar.accept.response"),
     ("sidecar.attempt", "sidecar.checkout", "sidecar.forwarding",
