@@ -16,7 +16,7 @@ COMPILE := $(BIN)/python -m piptools compile --quiet --strip-extras --no-annotat
   --no-emit-index-url --no-emit-find-links
 
 .DELETE_ON_ERROR:
-.PHONY: help run test test-compiled check format schema docs compile bench fuzz soak \
+.PHONY: help run test test-compiled check format schema docs observability compile bench fuzz soak \
   lock install-image clean
 
 help:  ## Show this list
@@ -49,6 +49,14 @@ schema: $(VENV)/.run  ## Make config/schema.json anew
 docs: $(VENV)/.run  ## Make docs/faults.md anew
 	$(BIN)/python -m sidecar.faults.docs > $(VENV)/faults.md
 	mv $(VENV)/faults.md docs/faults.md
+
+OBSERVABILITY := k8s/overlays/observability
+
+observability: $(VENV)/.run  ## Make the alert rules and the dashboard in k8s/ anew
+	$(BIN)/sidecar alerts -c config/examples/objectives.yaml > $(VENV)/rules.yaml
+	mv $(VENV)/rules.yaml $(OBSERVABILITY)/rules.yaml
+	$(BIN)/sidecar dashboard > $(VENV)/dashboard.json
+	mv $(VENV)/dashboard.json $(OBSERVABILITY)/dashboard.json
 
 compile: $(COMPILED)/.made  ## Make the data path machine code, in .venv/compiled (needs gcc)
 

@@ -30,7 +30,7 @@ from sidecar.upstream.connector import Connector
 from sidecar.upstream.pool import Pool, PoolLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from random import Random
 
     from sidecar.clock import Clock, Timer
@@ -61,6 +61,10 @@ class Connecting(Protocol):
         done: Callable[[UpstreamConnection | Exception], None],
     ) -> Timer:
         """Begin to connect; return how to stop it."""
+
+    @property
+    def expiries(self) -> Mapping[str, float]:
+        """Return by key of `tls` when its certificates end, in Unix time."""
 
 
 class UpstreamState:

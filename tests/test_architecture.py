@@ -31,6 +31,7 @@ HEIGHTS = (
     ("sidecar.policy",),
     ("sidecar.settings", "sidecar.route"),
     ("sidecar.upstream",),
+    ("sidecar.observe",),
     ("sidecar.record",),
     ("sidecar.runtime", "sidecar.destinations"),
     ("sidecar.reloading",),

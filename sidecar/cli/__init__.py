@@ -17,6 +17,8 @@ _COMMANDS = {
     "check": "check a configuration file",
     "diff": "tell what another configuration would change for traffic",
     "faults": "show the catalogue of 316 codes",
+    "alerts": "print alert rules for Prometheus",
+    "dashboard": "print a dashboard for Grafana",
     "inject": "put the sidecar into Kubernetes manifests",
     "webhook": "serve as the admission webhook that does so",
     "schema": "print the JSON Schema of the configuration",

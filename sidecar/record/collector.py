@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _Buckets = list[Any]  # The stubs do not know that an exemplar may be None.
 _STATES = {State.CLOSED: 0, State.HALF_OPEN: 1, State.OPEN: 2}
 _ROUTE_SERIES = 2
-_UPSTREAM_SERIES = 10
+_UPSTREAM_SERIES = 14
 
 
 class SidecarCollector(Collector):
@@ -233,7 +233,7 @@ class SidecarCollector(Collector):
         yield states
 
     def _upstreams(self) -> Iterator[Metric]:
-        connections, pending, limits, budget = _upstream_families()
+        connections, pending, limits, budget, ends = _upstream_families()
         now_s = self._clock.now_s()
         for name, upstream in self._shown_upstreams():
             idle, busy = connections_of(upstream)
@@ -250,7 +250,9 @@ class SidecarCollector(Collector):
             limits.add_metric([name, "uploads"], settings.max_uploads)
             limits.add_metric([name, "stalled"], settings.max_stalled)
             budget.add_metric([name], upstream.budget.balance(now_s))
-        yield from (connections, pending, limits, budget)
+            for file, end_s in upstream.connector.expiries.items():
+                ends.add_metric([name, file], end_s)
+        yield from (connections, pending, limits, budget, ends)
 
     def _shown_upstreams(self) -> Iterable[tuple[str, UpstreamState]]:
         """Return as many as there is room for; a sum of caps would say nothing."""
@@ -267,6 +269,11 @@ class SidecarCollector(Collector):
             "app_memory_usage_bytes",
             "Resident memory of the proxy.",
             process.rss_bytes(),
+        )
+        yield GaugeMetricFamily(
+            "sidecar_memory_limit_bytes",
+            "Memory that the container may use; not there without a limit.",
+            self._recorder.memory_limit_bytes,
         )
         yield GaugeMetricFamily(
             "app_cpu_usage_percent",
@@ -358,6 +365,11 @@ def _upstream_families() -> tuple[GaugeMetricFamily, ...]:
             "sidecar_retry_budget_left",
             "Retries that could be made now.",
             labels=["upstream"],
+        ),
+        GaugeMetricFamily(
+            "sidecar_certificate_not_after_seconds",
+            "Unix time when the first certificate of a file that tls names ends.",
+            labels=["upstream", "file"],
         ),
     )
 

@@ -63,6 +63,7 @@ class Recorder:
     Attributes:
         admission: Told how short this process is of anything; decides what follows.
         is_memory_short: Resident memory is over its limit.
+        memory_limit_bytes: Of the cgroup; None when there is none.
         is_config_good: The file is the configuration in force, as far as is known.
         fault_headers: Request fields that a record may hold, in lower case.
     """
@@ -89,7 +90,7 @@ class Recorder:
         self.admission.on_late.append(self._tell_lag)
         self._lag = LoopLag(clock, self._on_stall, self._on_beat)
         self._pressure = Pressure(snapshot.overload)
-        self._memory_limit_bytes = memory_limit or memory_limit_bytes()
+        self.memory_limit_bytes = memory_limit or memory_limit_bytes()
         self._silence = SilenceWatch()
         self._silences = self._silence.silences
         self._timer: Timer | None = None
@@ -331,7 +332,7 @@ class Recorder:
         self._timer = self._clock.call_at(self._clock.now_s() + _LOOK_S, self._look)
         usage = Usage(
             rss_bytes(),
-            self._memory_limit_bytes,
+            self.memory_limit_bytes,
             descriptors.used(),
             descriptors.limit(),
         )

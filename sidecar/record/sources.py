@@ -52,12 +52,24 @@ class InFlight(Protocol):
         """Return how many there are now."""
 
 
+class ConnectorState(Protocol):
+    """Who opens the connections of one upstream."""
+
+    @property
+    def expiries(self) -> Mapping[str, float]:
+        """Return by key of `tls` when what it has loaded ends, in Unix time."""
+
+
 class UpstreamState(Protocol):
     """A named set of endpoints at work."""
 
     @property
     def settings(self) -> Upstream:
         """Return its settings, with the caps."""
+
+    @property
+    def connector(self) -> ConnectorState:
+        """Return who opens its connections."""
 
     @property
     def pool(self) -> PoolState:

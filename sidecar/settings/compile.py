@@ -154,6 +154,16 @@ def effective_breaker(
     return _merged(base, over)
 
 
+def effective_slo(
+    settings: models.FileSettings, route: models.RouteSettings
+) -> models.SloSettings:
+    """Return what a route promises; traffic does not go by it."""
+    over = route.slo
+    if over == "off":
+        return models.SloSettings()
+    return _merged(settings.defaults.slo, over)
+
+
 def _merged(base: S, over: S | None) -> S:
     """Return `base` with the keys that are written in `over`."""
     if over is None:

@@ -265,6 +265,22 @@ class RewriteSettings(Settings):
     host: HostName | None = None
 
 
+class LatencySettings(Settings):
+    """By percentile of the requests: in how much time they are answered."""
+
+    p50: PositiveDuration | None = None
+    p90: PositiveDuration | None = None
+    p95: PositiveDuration | None = None
+    p99: PositiveDuration | None = None
+
+
+class SloSettings(Settings):
+    """What a route promises; `sidecar alerts` makes alerts of it."""
+
+    success: PositiveRatio | None = None
+    latency: LatencySettings = LatencySettings()
+
+
 class RouteSettings(Settings):
     """Which requests, where to, and how."""
 
@@ -284,6 +300,7 @@ class RouteSettings(Settings):
     filters: tuple[FilterSettings, ...] = ()
     body_max: SizeLimit | None = None
     shed: bool = True
+    slo: SloSettings | Literal["off"] | None = None
 
 
 class DefaultSettings(Settings):
@@ -293,6 +310,7 @@ class DefaultSettings(Settings):
     retry: RetrySettings = RetrySettings()
     circuit_breaker: BreakerSettings | Literal["off"] = BreakerSettings()
     body_max: Size | None = None
+    slo: SloSettings = SloSettings()
 
 
 class TracingSettings(Settings):

@@ -13,6 +13,7 @@ from sidecar.settings.admin_checks import find_admin_warnings
 from sidecar.settings.checks import is_any_host
 from sidecar.settings.compile import is_loopback
 from sidecar.settings.reach import find_unreachable
+from sidecar.settings.slo_checks import find_slo_warnings
 
 _FLUSH_S = 3.0  # What `app.py` keeps of the grace for spans and lines.
 
@@ -35,6 +36,7 @@ def find_warnings(
         *_loop_warnings(settings, source),
         *_endpoint_warnings(settings, source),
         *_process_warnings(settings, source),
+        *find_slo_warnings(settings, source),
     ]
     written = snapshot.routes[: len(settings.routes)]
     for index, cause in find_unreachable(written):

@@ -13,6 +13,7 @@ from sidecar.faults.catalogue import FaultCode, ProxyFault
 from sidecar.faults.classify import classify_connect, classify_timeout
 from sidecar.model import Phase, TimeoutKind
 from sidecar.upstream.connection import UpstreamConnection
+from sidecar.upstream.expiry import expiries_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,6 +70,7 @@ class Connector:
         "_on_closed",
         "_tls",
         "_verify",
+        "expiries",
     )
 
     def __init__(
@@ -83,6 +85,7 @@ class Connector:
         self._on_closed = on_closed
         self._tls = upstream.tls
         self._verify = tls_context(upstream.tls) if upstream.tls else None
+        self.expiries = expiries_of(upstream.tls, clock.wall_ns() / 1e9)
         self._known: dict[str, tuple[float, tuple[str, ...]]] = {}
 
     def open(

@@ -52,6 +52,8 @@ def sidecar(*arguments: str) -> subprocess.CompletedProcess[str]:
         "inject",
         "iptables",
         "webhook",
+        "alerts",
+        "dashboard",
     ],
 )
 def test_each_command_explains_itself_with_an_example(command: str) -> None:

@@ -75,7 +75,7 @@ class Prometheus:
                     data = (await got.json()).get("data")
             except aiohttp.ClientError:
                 data = None
-            found = data.get("result") if isinstance(data, dict) else data
+            found = data.get("result", data) if isinstance(data, dict) else data
             if found:
                 return found
             await asyncio.sleep(LOOK_S)
@@ -87,10 +87,16 @@ class Prometheus:
 
 
 @asynccontextmanager
-async def prometheus_of(proxy: Proxy, folder: Path) -> AsyncIterator[Prometheus]:
+async def prometheus_of(
+    proxy: Proxy, folder: Path, *, rules: tuple[str, ...] = ()
+) -> AsyncIterator[Prometheus]:
     host, health = proxy.app.addresses["health"]
     job = {"job_name": "s", "static_configs": [{"targets": [f"{host}:{health}"]}]}
-    config = {"global": {"scrape_interval": "1s"}, "scrape_configs": [job]}
+    config = {
+        "global": {"scrape_interval": "1s"},
+        "scrape_configs": [job],
+        "rule_files": rules,
+    }
     (folder / "prometheus.yml").write_text(json.dumps(config))
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]

@@ -19,7 +19,7 @@ import json
 from functools import lru_cache
 from io import StringIO
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sidecar.accept.client import ClientConnection
 from sidecar.accept.listener import Acceptor
@@ -94,6 +94,8 @@ class FakeOpening:
 
 class FakeConnector:
     """Makes connections in the next turn, unless the wire says otherwise."""
+
+    expiries: ClassVar[dict[str, float]] = {}
 
     def __init__(
         self, wire: FakeWire, forget: Callable[[Endpoint, UpstreamConnection], None]
