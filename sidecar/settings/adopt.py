@@ -149,6 +149,8 @@ def _add_rule(
         adoption.routes.append(route)
         origin = ("spec", "rules", number)
         adoption.move(one.part, origin, at)
+        for key in ("listener", "hosts"):
+            adoption.move(one.part, ("spec", "parentRefs"), (*at, key))
         for written, read in _RENAMED:
             adoption.move(one.part, (*origin, *written), (*at, *read))
         for index in range(len(rule.matches)):

@@ -28,6 +28,7 @@ class Loaded:
     snapshot: Snapshot
     warnings: list[Problem]
     settings: FileSettings
+    source: Source
 
 
 def load_file(path: str) -> Loaded:
@@ -77,7 +78,7 @@ def _load(source: Source) -> Loaded:
     if problems:
         raise SettingsError(_in_order(problems))
     warnings = [*source.warnings, *find_warnings(settings, snapshot, source)]
-    return Loaded(snapshot, _in_order(warnings), settings)
+    return Loaded(snapshot, _in_order(warnings), settings, source)
 
 
 def _in_order(problems: list[Problem]) -> list[Problem]:

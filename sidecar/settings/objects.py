@@ -1,4 +1,4 @@
-"""The HTTPRoutes of a file as objects that fit the model, and what each says wrongly."""
+"""The HTTPRoutes of a file, in their order, and what each says that cannot be done."""
 
 from __future__ import annotations
 
