@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 CONFIG = Path(__file__).parents[2] / "config"
 WHOLE = CONFIG / "sidecar.yaml"
-SHIPPED = sorted(CONFIG.rglob("*.yaml"))
+# That with objects of Kubernetes has no one schema: the page on them has its test.
+SHIPPED = sorted(p for p in CONFIG.rglob("*.yaml") if p.name != "httproute.yaml")
 
 
 def uncommented() -> str:
