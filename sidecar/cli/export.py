@@ -9,9 +9,11 @@ from typing import Annotated, NoReturn
 import typer
 
 from sidecar.kube.documents import dumped
+from sidecar.settings.documents import joined
 from sidecar.settings.export import exported
-from sidecar.settings.load import load_file
+from sidecar.settings.load import load_source
 from sidecar.settings.problem import SettingsError
+from sidecar.settings.source import read_file_documents
 
 
 class Format(Enum):
@@ -45,7 +47,8 @@ def command(
     """
     del form  # There is one.
     try:
-        found = exported(load_file(config), namespace)
+        source = joined(read_file_documents(config))
+        found = exported(load_source(source).settings, source, namespace)
     except SettingsError as error:
         _fail(str(error))
     except ValueError as error:

@@ -67,7 +67,7 @@ def adopted(settings: Source, places: list[Place], problems: list[Problem]) -> S
         problems: What is wrong already.
     """
     found = read_objects(places, problems)
-    attachments = [one for each in found for one in each.attachments()]
+    attachments = [one for each in found for one in each.attachments]
     data = dict(settings.data)
     said = data.get("service")
     try:
@@ -96,7 +96,7 @@ def adopted(settings: Source, places: list[Place], problems: list[Problem]) -> S
 
 
 def _port_problems(one: RouteObject, mesh: Mesh) -> Iterator[Problem]:
-    for index, attached in enumerate(one.attachments()):
+    for index, attached in enumerate(one.attachments):
         ports = mesh.ports(attached.parent)
         if not mesh.why_not(attached) and len(ports) > 1:
             at = ("spec", "parentRefs", index)
@@ -108,7 +108,7 @@ def _port_problems(one: RouteObject, mesh: Mesh) -> Iterator[Problem]:
 
 
 def _warnings(one: RouteObject, mesh: Mesh) -> Iterator[Problem]:
-    for index, attached in enumerate(one.attachments()):
+    for index, attached in enumerate(one.attachments):
         at = ("spec", "parentRefs", index)
         if reason := mesh.why_not(attached):
             yield one.part.problem(at, f"is left out: it {reason}")
@@ -129,7 +129,7 @@ def _add_rule(
 ) -> None:
     """Add a rule's route to each side that it holds for."""
     mesh = adoption.mesh
-    held = [each for each in one.attachments() if not mesh.why_not(each)]
+    held = [each for each in one.attachments if not mesh.why_not(each)]
     parents = [each.parent for each in held]
     backend = next((ref for ref in rule.backend_refs if ref.weight), None)
     if backend is None:

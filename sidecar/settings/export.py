@@ -19,7 +19,6 @@ from sidecar.settings.models import UpstreamSettings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sidecar.settings.load import Loaded
     from sidecar.settings.models import FileSettings, RouteSettings
     from sidecar.settings.problem import Problem
     from sidecar.settings.source import Path_, Source
@@ -54,9 +53,9 @@ class _Attached:
 class _Exporter:
     """What one export is made from."""
 
-    def __init__(self, loaded: Loaded, own: Service) -> None:
-        self.settings: FileSettings = loaded.settings
-        self.source: Source = loaded.source
+    def __init__(self, settings: FileSettings, source: Source, own: Service) -> None:
+        self.settings = settings
+        self.source = source
         self.own = own
         self.unsaid: list[Problem] = []
 
@@ -179,17 +178,20 @@ class _Exporter:
         return service, port
 
 
-def exported(loaded: Loaded, namespace: str | None = None) -> Export:
+def exported(
+    settings: FileSettings, source: Source, namespace: str | None = None
+) -> Export:
     """Return the routes of a configuration as HTTPRoutes.
 
     Args:
-        loaded: The configuration.
+        settings: The configuration.
+        source: What it was made of.
         namespace: Where the sidecar is, if `service` does not say it.
 
     Raises:
         ValueError: `service` and `namespace` say different places, or no Service.
     """
-    name, _, place = loaded.settings.service.partition(".")
+    name, _, place = settings.service.partition(".")
     if place and namespace not in (None, place):
         msg = f"service says namespace {place!r}, not {namespace!r}"
         raise ValueError(msg)
@@ -197,7 +199,7 @@ def exported(loaded: Loaded, namespace: str | None = None) -> Export:
     if not (re.fullmatch(_SERVICE, own.name) and re.fullmatch(_LABEL, own.namespace)):
         msg = f"{own} is not the name of a Service: lower case letters, digits and '-'"
         raise ValueError(msg)
-    return _Exporter(loaded, own).run()
+    return _Exporter(settings, source, own).run()
 
 
 def _objects(attached: list[_Attached], own: Service) -> Iterator[dict[str, Any]]:

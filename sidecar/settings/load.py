@@ -28,17 +28,16 @@ class Loaded:
     snapshot: Snapshot
     warnings: list[Problem]
     settings: FileSettings
-    source: Source
 
 
 def load_file(path: str) -> Loaded:
     """Load a YAML file. Raises `SettingsError`."""
-    return _load(joined(read_file_documents(path)))
+    return load_source(joined(read_file_documents(path)))
 
 
 def load_text(text: str, name: str = "text") -> Loaded:
     """Load YAML. Raises `SettingsError`."""
-    return _load(joined(read_documents(text, name)))
+    return load_source(joined(read_documents(text, name)))
 
 
 def from_upstream(address: str, **overrides: Any) -> Loaded:
@@ -56,10 +55,11 @@ def from_upstream(address: str, **overrides: Any) -> Loaded:
         "routes": [{"name": "all", "upstream": "app"}],
         **overrides,
     }
-    return _load(Source("command line", data, {}))
+    return load_source(Source("command line", data, {}))
 
 
-def _load(source: Source) -> Loaded:
+def load_source(source: Source) -> Loaded:
+    """Load what was read. Raises `SettingsError`."""
     if not isinstance(source.data, dict):
         problem = source.problem((), "is not a mapping of keys to values")
         raise SettingsError([*source.problems, problem])
@@ -78,7 +78,7 @@ def _load(source: Source) -> Loaded:
     if problems:
         raise SettingsError(_in_order(problems))
     warnings = [*source.warnings, *find_warnings(settings, snapshot, source)]
-    return Loaded(snapshot, _in_order(warnings), settings, source)
+    return Loaded(snapshot, _in_order(warnings), settings)
 
 
 def _in_order(problems: list[Problem]) -> list[Problem]:

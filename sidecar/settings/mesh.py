@@ -13,7 +13,6 @@ Source:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -55,13 +54,33 @@ class UnclearError(Exception):
         self.hint = hint
 
 
-@dataclass(frozen=True, slots=True)
 class Mesh:
-    """All parents of a file, seen from one sidecar."""
+    """All parents of a file, seen from one sidecar.
 
-    own: Service | None  # None: no route is of the own Service.
-    home: str | None  # The sidecar's namespace, if it is known.
-    attachments: tuple[Attachment, ...]
+    Args:
+        own: The Service that it stands before; None: no route is of that.
+        home: The namespace that it is in; None: that is not known.
+        attachments: Of all routes.
+    """
+
+    def __init__(
+        self, own: Service | None, home: str | None, attachments: Iterable[Attachment]
+    ) -> None:
+        self.own = own
+        self.home = home
+        self._consumed: set[Service] = set()  # There is a route of a client here.
+        self._ports: dict[Service, set[int | None]] = {}
+        self._namespaces: dict[str, set[str]] = {}  # By the name of a Service.
+        found = tuple(attachments)
+        for one in found:
+            self._namespaces.setdefault(one.parent.name, set()).add(
+                one.parent.namespace
+            )
+            if one.is_consumers and one.namespace == home:
+                self._consumed.add(one.parent)
+        for one in found:
+            if not self.why_not(one):
+                self._ports.setdefault(one.parent, set()).add(one.port)
 
     def why_not(self, one: Attachment) -> str:
         """Return why a route does not hold here; empty if it does."""
@@ -76,17 +95,13 @@ class Mesh:
                     f" is in {self.home}"
                 )
             return ""
-        if any(o.parent == one.parent and self._is_ours(o) for o in self.attachments):
+        if one.parent in self._consumed:
             return f"gives way to the consumer's routes to {one.parent} in {self.home}"
         return ""
 
     def ports(self, parent: Service) -> set[int | None]:
         """Return the ports that routes which hold here name for a parent."""
-        return {
-            one.port
-            for one in self.attachments
-            if one.parent == parent and not self.why_not(one)
-        }
+        return self._ports.get(parent, set())
 
     def hosts(self, parent: Service) -> list[str]:
         """Return what clients here call a Service."""
@@ -99,14 +114,7 @@ class Mesh:
         """Tell whether the name alone, without a namespace, means this Service."""
         if self.home is not None:
             return parent.namespace == self.home
-        return all(
-            one.parent == parent
-            for one in self.attachments
-            if one.parent.name == parent.name
-        )
-
-    def _is_ours(self, one: Attachment) -> bool:
-        return one.is_consumers and one.namespace == self.home
+        return self._namespaces.get(parent.name, set()) <= {parent.namespace}
 
 
 def mesh_of(

@@ -28,6 +28,7 @@ class RouteObject:
 
     part: Part
     route: HttpRoute
+    attachments: tuple[Attachment, ...]  # What each parentRef comes to, in their order.
 
     @property
     def namespace(self) -> str:
@@ -41,16 +42,13 @@ class RouteObject:
         full_name = f"{self.namespace}/{self.route.metadata.name}"
         return made is None, made or _EPOCH, full_name
 
-    def attachments(self) -> list[Attachment]:
-        """Return what each parentRef comes to, in their order."""
-        return [
-            Attachment(
-                self.namespace,
-                Service(ref.namespace or self.namespace, ref.name),
-                ref.port,
-            )
-            for ref in self.route.spec.parent_refs
-        ]
+
+def _attachments(route: HttpRoute) -> tuple[Attachment, ...]:
+    namespace = route.metadata.namespace
+    return tuple(
+        Attachment(namespace, Service(ref.namespace or namespace, ref.name), ref.port)
+        for ref in route.spec.parent_refs
+    )
 
 
 def read_objects(places: list[Place], problems: list[Problem]) -> list[RouteObject]:
@@ -74,10 +72,11 @@ def _objects(place: Place, problems: list[Problem]) -> Iterator[RouteObject]:
         data = data[key]
     part = Part(source, at, data, HttpRoute)
     try:
-        one = RouteObject(part, HttpRoute.model_validate(data))
+        route = HttpRoute.model_validate(data)
     except ValidationError as error:
         problems += mistakes_of(error, part)
         return
+    one = RouteObject(part, route, _attachments(route))
     problems += _own_problems(one)
     yield one
 

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from sidecar.kube.documents import dumped
 from sidecar.route.table import RouteTable
+from sidecar.settings.documents import joined
 from sidecar.settings.export import Export, exported
-from sidecar.settings.load import load_text
+from sidecar.settings.load import load_source, load_text
+from sidecar.settings.source import read_documents
 from tests.route.samples import request
 
 if TYPE_CHECKING:
@@ -47,8 +49,13 @@ def text_of(*routes: dict[str, Any], **top: Any) -> str:
     return json.dumps(data)  # JSON is YAML, and sooner written.
 
 
+def export_from(text: str, namespace: str | None = None) -> Export:
+    source = joined(read_documents(text, "x"))
+    return exported(load_source(source).settings, source, namespace)
+
+
 def export_of(*routes: dict[str, Any], **top: Any) -> Export:
-    return exported(load_text(text_of(*routes, **top), "x"))
+    return export_from(text_of(*routes, **top))
 
 
 def unsaid(*routes: dict[str, Any], **top: Any) -> list[str]:
@@ -271,15 +278,14 @@ def test_what_no_httproute_says_is_told_by_name(
 
 
 def test_where_the_sidecar_is_must_be_said_once() -> None:
-    loaded = load_text(text_of({"name": "all", "upstream": "app"}))
+    text = text_of({"name": "all", "upstream": "app"})
     with pytest.raises(ValueError, match="says namespace 'shop', not 'depot'"):
-        exported(loaded, "depot")
-    odd = load_text(text_of({"name": "all", "upstream": "app"}, service="Orders_1"))
+        export_from(text, "depot")
     with pytest.raises(ValueError, match="is not the name of a Service"):
-        exported(odd)
-    unsaid_service = json.loads(text_of({"name": "all", "upstream": "app"}))
-    del unsaid_service["service"]
-    found = exported(load_text(json.dumps(unsaid_service)))
+        export_from(text.replace(SERVICE, "Orders_1"))
+    without = json.loads(text)
+    del without["service"]
+    found = export_from(json.dumps(without))
     assert "does not say before which Service" in str(found.unsaid[0])
 
 
@@ -381,19 +387,20 @@ def treatment(snapshot: Snapshot, route: Route | None) -> Any:
         return None
     endpoints = snapshot.upstreams[route.upstream].endpoints
     hosts = [one.host.removesuffix(".cluster.local") for one in endpoints]
+    is_off = route.retry.preset == "off" or not route.retry.max_retries
     return (
         route.name.rpartition(".")[2],
         route.timeouts,
         route.request_edits,
         route.response_edits,
         route.rewrite,
-        route.retry if route.retry.max_retries else "off",
+        "off" if is_off else route.retry,
         route.breaker,
         list(zip(hosts, [one.port for one in endpoints], strict=True)),
     )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(
     table=st.lists(routes(), min_size=1, max_size=6),
     targets=st.lists(
