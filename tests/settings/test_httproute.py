@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sidecar.policy.retry import Condition
 from sidecar.settings.load import load_text
-from sidecar.settings.problem import SettingsError
+from sidecar.settings.problem import Problem, SettingsError
 from sidecar.settings.snapshot import FieldMatch, Match, PathMatch, Rewrite, Route
 from tests.route.samples import winner
 from tests.support.httproutes import documents, http_route, rule, service
@@ -286,3 +291,64 @@ def test_nothing_said_is_told() -> None:
     found = complaint({"service": "orders"}, bare)
     assert "spec.parentRefs: is empty" in found
     assert "spec.rules: is empty" in found
+
+
+WHOLE = http_route(
+    rule(
+        name="a",
+        matches=[
+            {
+                "path": {"type": "PathPrefix", "value": "/a"},
+                "method": "GET",
+                "headers": [{"name": "a", "value": "b"}],
+                "queryParams": [{"name": "a", "value": "b"}],
+            }
+        ],
+        filters=[
+            {"type": "RequestHeaderModifier", "requestHeaderModifier": EDITED},
+            {"type": "URLRewrite", "urlRewrite": {"hostname": "a.example"}},
+        ],
+        timeouts={"request": "2s", "backendRequest": "1s"},
+        retry={"codes": [503], "attempts": 1, "backoff": "1s"},
+    ),
+    creationTimestamp="2024-01-01T00:00:00Z",
+    annotations={"a": "b"},
+)
+JUNK = st.one_of(
+    st.sampled_from((None, "", "x", -1, 0, 1 << 70, 0.5, True, "0s", "Service", "/")),
+    st.sampled_from(([], [None], [[]], {}, {"a": {}}, [{"name": "orders"}], {"": ""})),
+)
+
+
+def places_in(data: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    if not isinstance(data, dict | list):
+        return [at]
+    pairs = data.items() if isinstance(data, dict) else enumerate(data)
+    return [at, *(p for key, value in pairs for p in places_in(value, (*at, key)))]
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    spots=st.lists(st.sampled_from(places_in(WHOLE)[1:]), min_size=1, max_size=3),
+    junk=JUNK,
+    is_listed=st.booleans(),
+)
+def test_no_junk_does_more_than_be_told(
+    spots: list[tuple[Any, ...]], junk: Any, *, is_listed: bool
+) -> None:
+    """Each problem with a line; never another exception."""
+    data: Any = copy.deepcopy(WHOLE)
+    for spot in spots:
+        with contextlib.suppress(KeyError, IndexError, TypeError):
+            holder = data
+            for key in spot[:-1]:
+                holder = holder[key]
+            holder[spot[-1]] = copy.deepcopy(junk)
+    listed = {"apiVersion": "v1", "kind": "List", "items": [data, WHOLE]}
+    text = json.dumps(listed if is_listed else data)
+    told: list[Problem] = []
+    try:
+        load_text(text, "x")
+    except SettingsError as error:
+        told = error.problems
+    assert all(problem.line for problem in told)
