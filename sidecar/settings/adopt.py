@@ -128,36 +128,42 @@ def _add_rule(
     adoption: _Adoption, one: RouteObject, number: int, rule: Rule, first: int
 ) -> None:
     """Add a rule's route to each side that it holds for."""
-    mesh = adoption.mesh
-    held = [each for each in one.attachments if not mesh.why_not(each)]
-    parents = [each.parent for each in held]
     backend = next((ref for ref in rule.backend_refs if ref.weight), None)
     if backend is None:
         return  # It was told.
-    others = [parent for parent in parents if parent != mesh.own]
-    hosts = [host for parent in others for host in mesh.hosts(parent)]
-    sides: list[tuple[str, list[str]]] = (
-        [("inbound", [])] if mesh.own in parents else []
-    )
-    sides += [("outbound", hosts)] if others else []
-    for listener, names in sides:
+    sides = _sides(adoption.mesh, one)
+    for listener, hosts in sides.items():
         suffix = "outbound" if len(sides) > 1 and listener == "outbound" else ""
         route = _route(one, number, rule, suffix)
         upstream = _add_upstream(adoption, one, backend, listener)
-        route |= {"listener": listener, "hosts": names, "upstream": upstream}
+        route |= {"listener": listener, "hosts": hosts, "upstream": upstream}
         at = ("routes", first + len(adoption.routes))
         adoption.routes.append(route)
-        origin = ("spec", "rules", number)
-        adoption.move(one.part, origin, at)
-        for key in ("listener", "hosts"):
-            adoption.move(one.part, ("spec", "parentRefs"), (*at, key))
-        for written, read in _RENAMED:
-            adoption.move(one.part, (*origin, *written), (*at, *read))
-        for index in range(len(rule.matches)):
-            here = ("matches", index)
-            adoption.move(
-                one.part, (*origin, *here, "queryParams"), (*at, *here, "query")
-            )
+        for written, read in _moves(number, len(rule.matches)):
+            adoption.move(one.part, written, (*at, *read))
+
+
+def _sides(mesh: Mesh, one: RouteObject) -> dict[str, list[str]]:
+    """Return the listeners that a route holds for, each with the hosts of it."""
+    parents = [each.parent for each in one.attachments if not mesh.why_not(each)]
+    others = dict.fromkeys(parent for parent in parents if parent != mesh.own)
+    sides: dict[str, list[str]] = {"inbound": []} if mesh.own in parents else {}
+    if others:
+        sides["outbound"] = [host for parent in others for host in mesh.hosts(parent)]
+    return sides
+
+
+def _moves(number: int, matches: int) -> Iterator[tuple[Path_, Path_]]:
+    """Yield where each part of a rule is written, and where in its route it is."""
+    rule = ("spec", "rules", number)
+    yield rule, ()
+    for key in ("listener", "hosts"):
+        yield ("spec", "parentRefs"), (key,)
+    for written, read in _RENAMED:
+        yield (*rule, *written), read
+    for index in range(matches):
+        match = ("matches", index)
+        yield (*rule, *match, "queryParams"), (*match, "query")
 
 
 def _route(one: RouteObject, number: int, rule: Rule, suffix: str) -> dict[str, Any]:

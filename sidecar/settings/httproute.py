@@ -18,6 +18,7 @@ from pydantic import AfterValidator, AwareDatetime, BeforeValidator, ConfigDict,
 from pydantic.alias_generators import to_camel
 
 from sidecar.settings.base import FieldName, FieldValue, HostName, Settings, TargetPath
+from sidecar.settings.problem import shown
 from sidecar.settings.units import Duration, Shape
 
 GROUP = "gateway.networking.k8s.io"
@@ -94,7 +95,7 @@ def _without_ours(annotations: dict[str, str]) -> dict[str, str]:
 
 def _is_service(value: Any) -> Any:
     if value != "Service":
-        msg = f"{value!r} is not supported: routes apply to a Service and lead to one"
+        msg = f"{shown(value)} is not supported: parents and backends are Services"
         raise ValueError(msg)
     return value
 

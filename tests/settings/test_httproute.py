@@ -352,3 +352,17 @@ def test_no_junk_does_more_than_be_told(
     except SettingsError as error:
         told = error.problems
     assert all(problem.line for problem in told)
+
+
+def test_values_that_may_be_secrets_are_not_told() -> None:
+    """As in the settings: the value of a header is nobody's business."""
+    secret = "Bearer geheim\n"
+    edited = {"set": [{"name": "authorization", "value": secret}]}
+    bad = rule(
+        filters=[{"type": "RequestHeaderModifier", "requestHeaderModifier": edited}],
+        matches=[{"headers": [{"name": "authorization", "value": [secret]}]}],
+    )
+    found = complaint(http_route(bad))
+    assert "requestHeaderModifier.set[0].value" in found
+    assert "matches[0].headers[0].value" in found
+    assert "geheim" not in found
