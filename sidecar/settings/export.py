@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sidecar.settings.adopt import upstream_name
-from sidecar.settings.export_rule import Rule, Unsaid, rule_of
+from sidecar.settings.export_rule import Rule, Unsaid, keys_beyond, rule_of
 from sidecar.settings.mesh import Attachment, Mesh, Service, UnclearError, mesh_of
-from sidecar.settings.models import UpstreamSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -151,16 +150,15 @@ class _Exporter:
             if not (is_inbound and service == self.own):
                 return service, int(found[3])
         at = ("upstreams", name)
-        address = upstream.endpoints[0]
-        found = _ADDRESS.fullmatch(address.host)
-        is_local = is_inbound and address.host in _LOOPBACK
+        address = upstream.endpoints[0] if len(upstream.endpoints) == 1 else None
+        found = _ADDRESS.fullmatch(address.host) if address else None
+        is_local = is_inbound and address is not None and address.host in _LOOPBACK
         hint = "an upstream named NAMESPACE.SERVICE.PORT, as its backend, is kept"
-        if is_local:
+        if is_local and address:
             hint = f"an upstream named app-{address.port} is kept"
-        for key, what in UpstreamSettings.model_fields.items():
-            if key != "endpoints" and getattr(upstream, key) != what.default:
-                self._tell((*at, key), "is not said", hint)
-        if len(upstream.endpoints) > 1 or not (is_local or found):
+        for key in keys_beyond(upstream, frozenset(("endpoints",))):
+            self._tell((*at, key), "is not said", hint)
+        if address is None or not (is_local or found):
             message = "is not said: a backend is one Service"
             self._tell((*at, "endpoints"), message, hint)
             return None

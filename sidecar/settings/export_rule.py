@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sidecar.settings import models
+    from sidecar.settings.base import Settings
     from sidecar.settings.source import Path_
 
 _NAME = re.compile(
@@ -30,13 +31,25 @@ _MAX_CONDITIONS, _MAX_MATCHES, _MAX_EDITS = 16, 64, 16
 _BACKOFF_GROWTH = 10
 _SAID_TIMEOUTS = frozenset(("request", "per_try"))
 _SAID_RETRY = frozenset(("preset", "on", "codes", "max_retries", "backoff"))
-# Keys of a route, and what they are when they say nothing.
-_UNSAID = (
-    ("priority", 0),
-    ("circuit_breaker", None),
-    ("body_max", None),
-    ("shed", True),
+_SAID = frozenset(
+    (
+        "name",
+        "listener",
+        "hosts",
+        "matches",
+        "upstream",
+        "timeouts",
+        "retry",
+        "rewrite",
+        "request_headers",
+        "response_headers",
+        "filters",
+    )
 )
+_SAID_OF_MATCH = frozenset(("path", "method", "headers", "query"))
+_SAID_OF_REWRITE = frozenset(("prefix", "path", "host"))
+_OF_DEFAULTS = frozenset(("circuit_breaker", "body_max"))
+_HINT = "`defaults` of the settings holds for every route"
 
 
 class Unsaid(NamedTuple):
@@ -92,15 +105,28 @@ def rule_of(route: models.RouteSettings, unsaid: list[Unsaid]) -> Rule:
     return Rule(data, len(data["matches"]))
 
 
+def keys_beyond(given: Settings, said: frozenset[str]) -> Iterator[str]:
+    """Yield the keys that are not among those said, and not at their defaults.
+
+    So a key that is new to the settings is told before it is known here.
+    """
+    for key, field in type(given).model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        if key not in said and getattr(given, key) != default:
+            yield key
+
+
 def _keys(route: models.RouteSettings) -> Iterator[Unsaid]:
     """Yield the keys that no HTTPRoute has."""
-    hint = "`defaults` of the settings holds for every route"
-    for key, nothing in _UNSAID:
-        if getattr(route, key) != nothing:
-            helps = "" if key in ("priority", "shed") else hint
-            yield Unsaid((key,), "is not said", helps)
-    for key in sorted(route.timeouts.model_fields_set - _SAID_TIMEOUTS):
-        yield Unsaid(("timeouts", key), "is not said", hint)
+    for key in keys_beyond(route, _SAID):
+        yield Unsaid((key,), "is not said", _HINT if key in _OF_DEFAULTS else "")
+    for key in keys_beyond(route.timeouts, _SAID_TIMEOUTS):
+        yield Unsaid(("timeouts", key), "is not said", _HINT)
+    for key in keys_beyond(route.rewrite, _SAID_OF_REWRITE):
+        yield Unsaid(("rewrite", key), "is not said")
+    for number, match in enumerate(route.matches):
+        for key in keys_beyond(match, _SAID_OF_MATCH):
+            yield Unsaid(("matches", number, key), "is not said")
 
 
 def _odd(route: models.RouteSettings, number: int) -> Iterator[Unsaid]:
