@@ -79,10 +79,11 @@ def test_the_example_is_good_and_has_what_the_page_tells() -> None:
     path = str(ROOT / "config" / "examples" / "httproute.yaml")
     loaded = load_file(path)
     assert loaded.warnings == []
-    assert {route.name: route.listener for route in loaded.snapshot.routes} == {
-        "shop.orders.submit": "inbound",
-        "shop.orders.all": "inbound",
-        "shop.stock.get": "outbound",
+    sides = {route.name: route.listener for route in loaded.snapshot.routes}
+    assert sides.items() >= {
+        ("shop.orders.submit", "inbound"),
+        ("shop.orders.all", "inbound"),
+        ("shop.stock.get", "outbound"),
     }
     own = read_file_documents(path)[0].data["upstreams"]
     assert set(joined(read_file_documents(path)).data["upstreams"]) == set(own)

@@ -19,7 +19,9 @@ def loaded(*data: Any) -> Loaded:
 
 
 def sides(*data: Any) -> dict[str, tuple[str, tuple[str, ...]]]:
-    return {r.name: (r.listener, r.hosts) for r in loaded(*data).snapshot.routes}
+    """Return those of the objects, which alone have a dot in their names."""
+    routes = [r for r in loaded(*data).snapshot.routes if "." in r.name]
+    return {route.name: (route.listener, route.hosts) for route in routes}
 
 
 def complaint(*data: Any) -> str:
