@@ -16,6 +16,7 @@ _COMMANDS = {
     "iptables": "lead a pod's connections through the sidecar",
     "check": "check a configuration file",
     "diff": "tell what another configuration would change for traffic",
+    "export": "print the routes as HTTPRoutes of the Gateway API",
     "faults": "show the catalogue of 316 codes",
     "alerts": "print alert rules for Prometheus",
     "dashboard": "print a dashboard for Grafana",

@@ -66,6 +66,11 @@ def rewrite(text: str, change: Callable[[Any], Changed]) -> tuple[str, tuple[str
     return "".join(parts), tuple(notes)
 
 
+def dumped(value: Any) -> str:
+    """Return an object as a document of its own."""
+    return _dump(value, after="---")
+
+
 def _load(text: str, first_line: int) -> Any:
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - made of the safe one

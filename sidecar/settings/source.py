@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +63,9 @@ class Source:
     data: Any
     places: dict[Path_, tuple[int, int]]
     problems: tuple[Problem, ...] = ()  # What can be told beside what else is wrong.
+    warnings: tuple[Problem, ...] = ()
+    # What is written elsewhere: in another document of the file, under other keys.
+    written: Mapping[Path_, Path_] = field(default_factory=dict)
 
     def problem(self, path: Path_, message: str, hint: str = "") -> Problem:
         """Return a problem at `path`, or at the nearest thing around it."""
@@ -70,10 +73,28 @@ class Source:
         while at not in self.places and at:
             at = at[:-1]
         line, column = self.places.get(at, (0, 0))
-        return Problem(self.name, line, column, _dotted(path), message, hint)
+        told = _dotted(self._as_written(path))
+        return Problem(self.name, line, column, told, message, hint)
+
+    def _as_written(self, path: Path_) -> Path_:
+        for length in range(len(path), 0, -1):
+            found = self.written.get(path[:length])
+            if found is not None:
+                return (*found, *path[length:])
+        return path
 
 
 def read_file(path: str) -> Source:
+    """Read a file of one document. Raises `SettingsError`."""
+    return _only(read_file_documents(path))
+
+
+def read_text(text: str, name: str) -> Source:
+    """Parse YAML of one document. Raises `SettingsError`."""
+    return _only(read_documents(text, name))
+
+
+def read_file_documents(path: str) -> list[Source]:
     """Read a file.
 
     Raises:
@@ -90,25 +111,33 @@ def read_file(path: str) -> Source:
         if not isinstance(error, UnicodeDecodeError):  # A NUL in the name.
             raise SettingsError([Problem(path, 0, 0, "", str(error))]) from None
         raise SettingsError([_encoding_problem(error, path)]) from None
-    return read_text(text, path)
+    return read_documents(text, path)
 
 
-def read_text(text: str, name: str) -> Source:
-    """Parse YAML.
+def read_documents(text: str, name: str) -> list[Source]:
+    """Parse YAML; of several documents, those with nothing in them are left out.
 
     Raises:
         SettingsError: It is not YAML, is empty, or is nested without end.
     """
     try:
         loader = _Loader(text.removeprefix("\ufeff"))
-        node = _Composer(loader, name).document()
+        nodes = _Composer(loader, name).documents()
     except yaml.YAMLError as error:
         raise SettingsError([_syntax_problem(error, text, name)]) from None
-    if node is None:
+    if not nodes:
         raise SettingsError([Problem(name, 0, 0, "", "is empty")])
     builder = _Builder(loader, name)
-    data = builder.build(node, ())
-    return Source(name, data, builder.places, tuple(builder.problems))
+    documents = [builder.document(node) for node in nodes]
+    return [one for one in documents if one.data is not None] or documents[:1]
+
+
+def _only(documents: list[Source]) -> Source:
+    """Return the one document that there is to be."""
+    if len(documents) > 1:
+        message = "a second document begins here"
+        raise SettingsError([documents[1].problem((), message)])
+    return documents[0]
 
 
 class _Composer:
@@ -119,18 +148,16 @@ class _Composer:
         self._name = name
         self._anchors: dict[str, Any] = {}
 
-    def document(self) -> Any:
-        """Return the root of the one document, or None when there is none."""
+    def documents(self) -> list[Any]:
+        """Return the root of each document."""
         self._loader.get_event()  # Start of the stream.
-        if self._loader.check_event(yaml.StreamEndEvent):
-            return None
-        self._loader.get_event()  # Start of the document.
-        node = self._node(0)
-        self._loader.get_event()  # Its end.
-        if not self._loader.check_event(yaml.StreamEndEvent):
-            mark = self._loader.peek_event().start_mark
-            raise self._refusal(mark, "a second document begins here")
-        return node
+        roots = []
+        while not self._loader.check_event(yaml.StreamEndEvent):
+            self._loader.get_event()  # Start of the document.
+            self._anchors = {}  # Those of one document are not known in the next.
+            roots.append(self._node(0))
+            self._loader.get_event()  # Its end.
+        return roots
 
     def _node(self, depth: int) -> Any:
         event = self._loader.get_event()
@@ -178,9 +205,15 @@ class _Builder:
     def __init__(self, loader: Any, name: str) -> None:
         self._loader = loader
         self._name = name
-        self._count = 0
+        self._count = 0  # Of all documents.
         self.places: dict[Path_, tuple[int, int]] = {}
         self.problems: list[Problem] = []
+
+    def document(self, node: Any) -> Source:
+        """Return one document of the file."""
+        self.places, self.problems = {}, []
+        data = self.build(node, ())
+        return Source(self._name, data, self.places, tuple(self.problems))
 
     def build(self, node: Any, path: Path_) -> Any:
         mark = node.start_mark

@@ -46,6 +46,7 @@ def sidecar(*arguments: str) -> subprocess.CompletedProcess[str]:
         "check",
         "diff",
         "explain",
+        "export",
         "faults",
         "schema",
         "demo",

@@ -79,7 +79,7 @@ def test_a_byte_order_mark_is_no_content() -> None:
         ("a:\n\t- b", "x.yaml:2:1: is not YAML: found character"),
         ("a: \0", "is not YAML"),
         ("a: *b", "x.yaml:1:4: there is no anchor &b"),
-        ("a: 1\n---\nb: 2\n", "x.yaml:2:1: a second document begins here"),
+        ("a: 1\n---\nb: 2\n", "x.yaml:3:1: a second document begins here"),
     ],
 )
 def test_what_is_no_yaml_is_told(text: str, words: str) -> None:

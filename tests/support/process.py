@@ -97,6 +97,7 @@ async def sidecar(
     *arguments: str,
     stdout: int | None = None,
     files: int = 0,
+    objects: str = "",
     **top: Any,
 ) -> AsyncIterator[Sidecar]:
     """Run one with these keys at the top of its file; ready when it is yielded.
@@ -106,17 +107,18 @@ async def sidecar(
         arguments: More words of the command line.
         stdout: Where its access log goes.
         files: How many it may have open; 0: as many as this process may.
+        objects: Documents after that of the keys, which has no routes then.
         top: Keys of the file.
     """
     settings = {
         "inbound": {"listen": ANYWHERE},
         "health": {"listen": ANYWHERE},
         "admin": {"listen": ANYWHERE},
-        "routes": [{"name": "all", "upstream": "app"}],
+        **({} if objects else {"routes": [{"name": "all", "upstream": "app"}]}),
         **top,
     }
     file = folder / "sidecar.yaml"
-    file.write_text(yaml.safe_dump(settings))
+    file.write_text(yaml.safe_dump(settings) + objects)
     bounds = ("prlimit", f"--nofile={files}:{files}") if files else ()
     process = await asyncio.create_subprocess_exec(
         *BOUND, *bounds, sys.executable, "-m", "sidecar", "run", "-c", str(file),
