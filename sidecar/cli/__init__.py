@@ -19,6 +19,7 @@ _COMMANDS = {
     "faults": "show the catalogue of 316 codes",
     "inject": "put the sidecar into Kubernetes manifests",
     "webhook": "serve as the admission webhook that does so",
+    "certify": "keep the certificate of that webhook fresh",
     "schema": "print the JSON Schema of the configuration",
 }
 
