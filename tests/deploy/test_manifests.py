@@ -1,4 +1,4 @@
-"""The sidecar that is written by hand: valid manifests that agree with each other and with the configuration."""
+"""A sidecar written by hand: valid, and in agreement with its configuration."""
 
 from __future__ import annotations
 
