@@ -78,7 +78,7 @@ def new_pair(names: Sequence[str], valid_days: int) -> Pair:
     # All of it goes through pipes, so the key is in no file.
     printed = _openssl(
         request,
-        *("req", "-x509", "-noenc", "-newkey", "ec"),
+        *("req", "-x509", "-nodes", "-newkey", "ec"),
         *("-pkeyopt", "ec_paramgen_curve:P-256", "-days", str(valid_days)),
         *("-config", "/dev/stdin", "-keyout", "/dev/stdout", "-out", "/dev/stdout"),
     )

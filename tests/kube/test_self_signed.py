@@ -56,6 +56,7 @@ def shakes_hands(pair: Pair, bundle: str, name: str, folder: Path) -> bool:
     serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     serving.load_cert_chain(cert, key)
     trusting = ssl.create_default_context(cadata=bundle)
+    trusting.verify_flags |= ssl.VERIFY_X509_STRICT  # As Python has it since 3.13.
     to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
     client = trusting.wrap_bio(to_client, to_server, server_hostname=name)
     server = serving.wrap_bio(to_server, to_client, server_side=True)
