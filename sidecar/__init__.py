@@ -17,7 +17,8 @@ upstream), `max_forwards.py` (how many hops are left), `retrying.py` (once more?
 `answering.py` (what does the client get if it fails), `tunnelling.py` (and after
 a 101), `leaving.py` (what is given back at the end), `telling.py` (what is told of
 it all), `time_limits.py` (what may take how long), `rendezvous.py` (who wakes whom).
-`app.py` builds everything from the settings, and `drain.py` lets it end. `kube/`
+`destinations.py` keeps what there is for each place that intercepted connections were
+meant to go to. `app.py` builds everything from the settings, and `drain.py` lets it end. `kube/`
 puts it into pods.
 
 Imports go one way: cli, app, accept, exchange, then route, policy, attempt,

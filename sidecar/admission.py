@@ -31,20 +31,42 @@ def match(exchange: Exchange) -> RouteState:
     Raises:
         ProxyFault: There is none, or the request came from this very proxy.
     """
-    runtime, head, listener = exchange.runtime, exchange.head, exchange.client.listener
-    found = runtime.tables[listener].find(head)
+    runtime, head, client = exchange.runtime, exchange.head, exchange.client
+    found = client.find_route(head)
     if found is None:
         method, path = head.method, head.path.decode("latin-1")
         msg = f"no route for {method} {path[:_TOLD_CHARS]} at this host"
         raise ProxyFault(FaultCode.ROUTE_NOT_FOUND, msg)
     exchange.found = found
-    exchange.route = route = runtime.states[listener][found.index]
+    if client.place is None:
+        route = runtime.states[client.listener][found.index]
+    else:
+        route = client.place.routes[found.index]
+    if route.upstream.settings.is_original:
+        route = _at_destination(exchange, route)
+    exchange.route = route
     route.in_flight += 1
     named = head.named
     if b"via" in named and runtime.via in named[b"via"]:
         msg = "this request came from this very proxy"
         raise ProxyFault(FaultCode.PROXY_LOOP, msg)
     return route
+
+
+def _at_destination(exchange: Exchange, route: RouteState) -> RouteState:
+    """Return the route to where the connection was meant to go.
+
+    Raises:
+        ProxyFault: It was made to this proxy itself.
+    """
+    place = exchange.client.place
+    if place is None:
+        msg = (
+            f"upstream {route.route.upstream} is where a connection was meant to go,"
+            " and this one was meant for the proxy itself: it was not intercepted"
+        )
+        raise ProxyFault(FaultCode.PROXY_LOOP, msg)
+    return exchange.runtime.destinations.own(place, route)
 
 
 def admit(exchange: Exchange, route: RouteState) -> None:

@@ -112,6 +112,7 @@ class App:
             raise
         self.addresses["health"] = self.servers.health_address
         self.addresses["admin"] = self.servers.admin_address
+        self.runtime.own_ports.update(port for _, port in self.addresses.values())
         self.recorder.start()
         self._sweep()
         self.has_started = True

@@ -15,6 +15,7 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sidecar.descriptors import most_clients
+from sidecar.destinations import Destinations, intercepted
 from sidecar.faults.render import ReplyRequest, render
 from sidecar.policy.balancer import RoundRobin
 from sidecar.policy.breaker import CircuitBreaker
@@ -23,6 +24,7 @@ from sidecar.policy.deadline import ConnectTimes
 from sidecar.policy.limiter import InFlightLimit
 from sidecar.policy.stalled import StalledReaders
 from sidecar.record.fault_feed import fault_id
+from sidecar.route.destinations import holds_anywhere
 from sidecar.route.table import RouteTable
 from sidecar.upstream.connector import Connector
 from sidecar.upstream.pool import Pool, PoolLimits
@@ -69,6 +71,7 @@ class UpstreamState:
         "budget",
         "connect_times",
         "connector",
+        "parts",
         "pool",
         "requests",
         "settings",
@@ -98,6 +101,7 @@ class UpstreamState:
             settings.max_stalled, settings.stalled_after_s, clock
         )
         self.connector = make_connector(settings, clock, self._forget)
+        self.parts: list[UpstreamState] = []  # One a destination, if it has such.
 
     @property
     def is_in_use(self) -> bool:
@@ -154,6 +158,12 @@ class Runtime:
         # Of snapshots before, as long as anything of them is under way.
         self._former_upstreams: list[UpstreamState] = []
         self._former_routes: list[RouteState] = []
+        self.own_ports: set[int] = set()  # That this process listens on, and
+        self.own_ends: set[tuple[str, int]] = set()  # has opaque connections from.
+        self.destinations = Destinations(
+            lambda settings: UpstreamState(settings, clock, make_connector),
+            self._route_state,
+        )
         self.adopt(snapshot, tables_of(snapshot))
 
     def adopt(self, snapshot: Snapshot, tables: Tables) -> None:
@@ -171,12 +181,27 @@ class Runtime:
         known = {
             (state.route.listener, state.route.name): state for state in self.routes
         }
-        self.routes = [self._route_state(route, known) for route in snapshot.routes]
-        self.states = {
+        self.routes = [
+            self._route_state(
+                route,
+                self.upstreams[route.upstream],
+                known.get((route.listener, route.name)),
+            )
+            for route in snapshot.routes
+        ]
+        self.tables = tables
+        all_states = {
             listener: [s for s in self.routes if s.route.listener == listener]
             for listener in LISTENERS
         }
-        self.tables = tables
+        self.states = {
+            listener: [s for s in states if not s.route.destinations]
+            for listener, states in all_states.items()
+        }
+        self._former_routes += self.destinations.routes()  # Those still in use stay.
+        for part in self.destinations.adopt(all_states, tables):
+            part.pool.retire()
+            self._former_upstreams.append(part)
         self.snapshot = snapshot
         self.sample_ratio = snapshot.tracing.sample_ratio
         self.clients.allow(most_clients(snapshot))
@@ -209,7 +234,7 @@ class Runtime:
     @property
     def is_idle(self) -> bool:
         """Tell whether no request is under way."""
-        states = [*self.routes, *self._former_routes]
+        states = [*self.routes, *self._former_routes, *self.destinations.routes()]
         return not any(state.in_flight for state in states)
 
     def new_fault_id(self) -> str:
@@ -229,7 +254,7 @@ class Runtime:
     def sweep(self) -> None:
         """Close connections that have been idle for too long."""
         now_s = self.clock.now_s()
-        for upstream in self.upstreams.values():
+        for upstream in self._all_upstreams():
             upstream.pool.sweep(now_s)
         self._forget_former()
 
@@ -240,11 +265,15 @@ class Runtime:
 
     def close(self) -> None:
         """Close what is idle."""
-        for upstream in self.upstreams.values():
+        for upstream in self._all_upstreams():
             upstream.pool.close()
 
     def _all_upstreams(self) -> list[UpstreamState]:
-        return [*self.upstreams.values(), *self._former_upstreams]
+        return [
+            *self.upstreams.values(),
+            *self._former_upstreams,
+            *self.destinations.upstreams(),
+        ]
 
     def _forget_former(self) -> None:
         """Let go of what was replaced, and is not in use any more."""
@@ -263,14 +292,12 @@ class Runtime:
         return UpstreamState(settings, self.clock, self._make_connector)
 
     def _route_state(
-        self, route: Route, known: dict[tuple[str, str], RouteState]
+        self, route: Route, upstream: UpstreamState, before: RouteState | None
     ) -> RouteState:
-        """Return the state of a route, with as much of the one it has as still holds.
+        """Return the state of a route, with as much of the one before as still holds.
 
         A breaker speaks of an upstream: it lives on if that does.
         """
-        upstream = self.upstreams[route.upstream]
-        before = known.get((route.listener, route.name))
         if before is None or before.upstream is not upstream:
             return RouteState(route, upstream, self._breaker_of(route))
         if before.route == route:
@@ -301,8 +328,18 @@ class Runtime:
 
 
 def tables_of(snapshot: Snapshot) -> Tables:
-    """Return the table of each listener; of many routes that takes a while."""
-    return {
-        listener: RouteTable([r for r in snapshot.routes if r.listener == listener])
-        for listener in LISTENERS
-    }
+    """Return the tables of each listener; of many routes that takes a while.
+
+    One for connections that were made to it, one for those that were intercepted on
+    their way to a place that no route names.
+    """
+    tables: Tables = {}
+    for listener in LISTENERS:
+        routes = [r for r in snapshot.routes if r.listener == listener]
+        direct = [r for r in routes if not r.destinations]
+        anywhere = [r for r in routes if holds_anywhere(r)]
+        tables[listener] = RouteTable(direct)
+        tables[intercepted(listener)] = (
+            RouteTable(anywhere) if len(anywhere) > len(direct) else tables[listener]
+        )
+    return tables

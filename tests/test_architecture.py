@@ -31,7 +31,7 @@ HEIGHTS = (
     ("sidecar.settings", "sidecar.route"),
     ("sidecar.upstream",),
     ("sidecar.record",),
-    ("sidecar.runtime",),
+    ("sidecar.runtime", "sidecar.destinations"),
     ("sidecar.reloading",),
     ("sidecar.time_limits", "sidecar.accept.request_body", "sidecar.accept.response"),
     ("sidecar.attempt", "sidecar.checkout", "sidecar.forwarding",

@@ -23,7 +23,11 @@ from sidecar.wire.fields import Hop
 
 if TYPE_CHECKING:
     from sidecar.accept.listener import Acceptor
+    from sidecar.destinations import Destination
     from sidecar.exchange import Exchange
+    from sidecar.faults.catalogue import ProxyFault
+    from sidecar.model import RequestHead
+    from sidecar.route.table import Found
 
 _LINGER_BYTES: Final = 16 * 1024 * 1024  # Read and dropped for one that has its answer.
 _MAPPED: Final = "::ffff:"  # An address of IPv4 in words of IPv6 (RFC 4291, 2.5.5.2).
@@ -47,12 +51,14 @@ class ClientConnection(asyncio.Protocol):
         is_gone: The client has left; nothing can be written.
         is_reading_paused: What it sends waits in its socket.
         has_ended: The client sends no more.
+        place: Where it was meant to go, if it was intercepted.
         is_trusted: What it says of itself in X-Forwarded-* is believed.
     """
 
     __slots__ = (
         "_dropped_bytes",
         "_probe",
+        "_refusal",
         "acceptor",
         "alarm",
         "buffer",
@@ -71,13 +77,22 @@ class ClientConnection(asyncio.Protocol):
         "listener",
         "meeting",
         "peer",
+        "place",
         "served",
         "transport",
         "writer",
     )
 
-    def __init__(self, acceptor: Acceptor) -> None:
+    def __init__(
+        self,
+        acceptor: Acceptor,
+        place: Destination | None = None,
+        peer: str = "",
+        refusal: ProxyFault | None = None,
+    ) -> None:
         self.acceptor = acceptor
+        self.place = place
+        self._refusal = refusal
         self.listener = acceptor.name
         clock = acceptor.runtime.clock
         self.alarm = Alarm(clock, self._on_alarm)
@@ -97,7 +112,7 @@ class ClientConnection(asyncio.Protocol):
         self.is_gone = False
         self.has_ended = False
         self.is_trusted = False
-        self.peer = ""
+        self.peer = peer
         self.hop: Hop
         self.writer: ResponseWriter
         self.transport: asyncio.Transport
@@ -113,6 +128,12 @@ class ClientConnection(asyncio.Protocol):
         if self.exchange is None:
             return bool(self.buffer)
         return not self.exchange.is_tunnel
+
+    def find_route(self, head: RequestHead) -> Found | None:
+        """Return the way that a request of this client takes to its route."""
+        if self.place is None:
+            return self.acceptor.runtime.tables[self.listener].find(head)
+        return self.place.table.find(head)
 
     def unsent_bytes(self) -> int:
         """Return how much of what was written for it it has not taken."""
@@ -166,8 +187,9 @@ class ClientConnection(asyncio.Protocol):
         self.transport = transport  # type: ignore[assignment]  # A TCP one.
         buffer_bytes = self.acceptor.runtime.snapshot.limits.buffer_bytes
         self.writer = ResponseWriter(self.transport, buffer_bytes)
-        address = transport.get_extra_info("peername") or ("", 0)
-        self.peer = _peer_of(str(address[0]))
+        if not self.peer:
+            address = transport.get_extra_info("peername") or ("", 0)
+            self.peer = peer_of(str(address[0]))
         self.is_trusted = self.acceptor.is_trusted(self.peer)
         self.hop = Hop(
             self.acceptor.runtime.via,
@@ -175,7 +197,7 @@ class ClientConnection(asyncio.Protocol):
             b"http",
             is_trusted=self.is_trusted,
         )
-        refusal = self.acceptor.admit(self)
+        refusal = self._refusal or self.acceptor.admit(self)
         if refusal is not None:
             if self.acceptor.may_linger(self):
                 refuse(self.acceptor.runtime, self, refusal)
@@ -241,6 +263,8 @@ class ClientConnection(asyncio.Protocol):
         """The connection is gone."""
         del error  # Why it went does not matter: the client left.
         self.acceptor.forget(self)
+        if self.place is not None:
+            self.acceptor.runtime.destinations.leave(self.place)
         self.alarm.close()
         if self._probe is not None:
             self._probe.stop()
@@ -286,7 +310,7 @@ class ClientConnection(asyncio.Protocol):
         self.meeting.deliver()
 
 
-def _peer_of(host: str) -> str:
+def peer_of(host: str) -> str:
     """Return the address of a peer; of IPv4 as such, also on a socket of both."""
     if host.startswith(_MAPPED) and "." in host:
         return host[len(_MAPPED) :]

@@ -6,14 +6,16 @@ import asyncio
 import ipaddress
 import os
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from sidecar.accept.accept_queue import AcceptQueue
+from sidecar.accept.arrival import Arrival
 from sidecar.accept.client import ClientConnection
 from sidecar.accept.shedding import Shedder
 from sidecar.descriptors import most_lingering
 from sidecar.faults.catalogue import FaultCode, ProxyFault
 from sidecar.model import Limit
+from sidecar.settings.snapshot import Interception
 
 if TYPE_CHECKING:
     from sidecar.runtime import Runtime
@@ -22,6 +24,35 @@ _BACKLOG = 4096
 _ANY = "::"  # Of IPv6, and of IPv4.
 _MAX_KNOWN_PEERS = 4096
 _IPV6_NETWORK_BITS = 64  # What one client has to choose its addresses from.
+
+
+_NOT_INTERCEPTED = Interception(
+    is_transparent=False,
+    opaque_ports=frozenset(),
+    has_proxy_header=False,
+    connect_s=1.0,
+    idle_s=3600.0,
+)
+
+
+class Held(Protocol):
+    """A connection that a listener remembers."""
+
+    transport: asyncio.Transport
+
+    @property
+    def peer(self) -> str:
+        """Return the address of its client."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Tell whether a request is under way on it."""
+
+    def drain(self) -> None:
+        """End when nothing is under way."""
+
+    def cut(self) -> None:
+        """End now."""
 
 
 class ListenError(Exception):
@@ -46,7 +77,7 @@ class Acceptor:
     def __init__(self, name: str, runtime: Runtime) -> None:
         self.name = name
         self.runtime = runtime
-        self.connections: set[ClientConnection] = set()
+        self.connections: set[Held] = set()
         self._lingering: set[ClientConnection] = set()
         self._most_lingering = most_lingering()
         self._per_peer: dict[str, int] = {}
@@ -66,6 +97,7 @@ class Acceptor:
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise ListenError(self.name, f"{host}:{port}", reason) from None
+        self.runtime.own_ports.add(self._server.sockets[0].getsockname()[1])
         descriptor = self._server.sockets[0].fileno()
         self.queue = AcceptQueue(self.runtime, self.shedder, descriptor, _BACKLOG)
         address = self._server.sockets[0].getsockname()
@@ -75,17 +107,29 @@ class Acceptor:
         loop = asyncio.get_running_loop()
         if host != _ANY or not socket.has_dualstack_ipv6():
             return await loop.create_server(
-                lambda: ClientConnection(self), host, port, backlog=_BACKLOG
+                self._new_connection, host, port, backlog=_BACKLOG
             )
         # The loop itself would take IPv6 alone; interception redirects both to a port.
         both = socket.create_server(
             (host, port), family=socket.AF_INET6, backlog=_BACKLOG, dualstack_ipv6=True
         )
         return await loop.create_server(
-            lambda: ClientConnection(self), sock=both, backlog=_BACKLOG
+            self._new_connection, sock=both, backlog=_BACKLOG
         )
 
-    def admit(self, client: ClientConnection) -> ProxyFault | None:
+    def _new_connection(self) -> asyncio.Protocol:
+        """Return who takes a connection: HTTP it is, unless it may be anything."""
+        interception = self.interception
+        if interception.is_transparent or interception.has_proxy_header:
+            return Arrival(self)
+        return ClientConnection(self)
+
+    @property
+    def interception(self) -> Interception:
+        """Return how connections are treated that were redirected to here."""
+        return self.runtime.snapshot.interception.get(self.name, _NOT_INTERCEPTED)
+
+    def admit(self, client: Held) -> ProxyFault | None:
         """Count a connection; return why it is one too many, if it is."""
         if self.queue is not None:
             self.queue.accepted += 1
@@ -111,7 +155,7 @@ class Acceptor:
         self._lingering.add(client)
         return True
 
-    def forget(self, client: ClientConnection) -> None:
+    def forget(self, client: Held) -> None:
         """A connection is gone."""
         if client not in self.connections:
             self._lingering.discard(client)

@@ -96,7 +96,7 @@ class Shedder:
     def ask(self, client: ClientConnection, head: RequestHead) -> str:
         """Return the resource for the sake of which a request is refused, or ""."""
         runtime = self._runtime
-        found = self._found = runtime.tables[self._name].find(head)
+        found = self._found = client.find_route(head)
         if found is None or not found.route.is_shed:
             return ""
         is_retry = client.is_trusted and is_marked_retry(head)

@@ -32,10 +32,10 @@ def command(
     if strict and loaded.warnings:
         sys.stderr.write(f"{file}: {_count(len(loaded.warnings), 'warning')}\n")
         sys.exit(1)
-    snapshot = loaded.snapshot
+    settings, version = loaded.settings, loaded.snapshot.version
     sys.stdout.write(
-        f"{file}: good: {_count(len(snapshot.routes), 'route')}, "
-        f"{_count(len(snapshot.upstreams), 'upstream')}, version {snapshot.version}\n"
+        f"{file}: good: {_count(len(settings.routes), 'route')}, "
+        f"{_count(len(settings.upstreams), 'upstream')}, version {version}\n"
     )
 
 

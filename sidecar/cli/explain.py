@@ -8,15 +8,20 @@ import string
 import sys
 from dataclasses import asdict, replace
 from enum import Enum
+from functools import partial
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 from urllib.parse import quote
 
 import typer
 
+from sidecar.route.destinations import holds_at
 from sidecar.route.explain import Explanation, Loser, explain, told
 from sidecar.route.rewrite import target
 from sidecar.settings.load import load_file
 from sidecar.settings.problem import SettingsError
+from sidecar.settings.snapshot import Address  # noqa: TC001 - typer asks for it
+from sidecar.settings.units import parse_endpoint
 from sidecar.wire.fields import Hop, request_section
 from sidecar.wire.head import HeadError, parse_request
 from sidecar.wire.secret_names import MASK
@@ -65,6 +70,14 @@ def command(
         ListenerName, typer.Option(help="Where the request arrives.")
     ] = ListenerName.INBOUND,
     *,
+    to: Annotated[
+        Address | None,
+        typer.Option(
+            parser=parse_endpoint,
+            metavar="IP:PORT",
+            help="Of an intercepted connection: where it was meant to go.",
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON, with every loser.")
     ] = False,
@@ -85,12 +98,18 @@ def command(
     except HeadError as error:
         hint = "; methods are in upper case" if method != method.upper() else ""
         _fail(f"{error.status}: no proxy takes this request: {error.detail}{hint}")
-    routes = [route for route in snapshot.routes if route.listener == listener.value]
-    explanation = explain(routes, head)
+    try:
+        address = None if to is None else (ip_address(to.host), to.port)
+    except ValueError:
+        _fail(f"--to {to}: the host is no IP address, as destinations are", code=2)
+    holding = partial(holds_at, address=address)
+    here = [route for route in snapshot.routes if route.listener == listener.value]
+    explanation = explain([route for route in here if holding(route)], head)
     if as_json:
         sys.stdout.write(_json_text(snapshot, head, explanation))
     else:
-        _print(_rows(snapshot, head, explanation))
+        elsewhere = [r for r in here if not holding(r) and r.line]
+        _print([*_rows(snapshot, head, explanation), *_elsewhere_rows(elsewhere, to)])
     sys.exit(explanation.winner is None)
 
 
@@ -123,14 +142,31 @@ def _rows(snapshot: Snapshot, head: RequestHead, explanation: Explanation) -> _R
     return rows
 
 
+def _elsewhere_rows(routes: list[Route], to: Address | None) -> _Rows:
+    """Tell of routes that hold for other destinations only."""
+    where = f"not to {to}" if to else "and none is known (give it with --to)"
+    return [
+        ("", f"not {route.name} (line {route.line}): it is for connections to {places}")
+        for route in routes[:_LOSERS]
+        for places in [f"{', '.join(map(str, route.destinations))}, {where}"]
+    ]
+
+
+def _upstream(upstream: Upstream) -> str:
+    where = ", ".join(map(str, upstream.endpoints))
+    if upstream.is_original:
+        where = "where the connection was meant to go"
+    return f"{upstream.name}: {where}"
+
+
 def _winner_rows(snapshot: Snapshot, found: Found, head: RequestHead) -> _Rows:
     route = found.route
     upstream = snapshot.upstreams[route.upstream]
     first, *others = [*sent_on(found, head), _PER_ATTEMPT]
     return [
-        ("route", f"{route.name} ({snapshot.source}:{route.line})"),
+        ("route", f"{route.name} ({_place(snapshot, route)})"),
         ("matches", _matches(found)),
-        ("upstream", f"{route.upstream}: {', '.join(map(str, upstream.endpoints))}"),
+        ("upstream", _upstream(upstream)),
         ("sent on", first),
         *(("", f"{'':10}{line}") for line in others),
         ("timeouts", _timeouts(route.timeouts)),
@@ -162,6 +198,12 @@ def _masked(edits: FieldEdits) -> FieldEdits:
         set=tuple((name, hidden) for name, _ in edits.set),
         add=tuple((name, hidden) for name, _ in edits.add),
     )
+
+
+def _place(snapshot: Snapshot, route: Route) -> str:
+    if not route.line and route.destinations:
+        return f"{route.listener}.unmatched: pass"
+    return f"{snapshot.source}:{route.line}"
 
 
 def _line(loser: Loser) -> str:

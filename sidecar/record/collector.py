@@ -58,6 +58,7 @@ class SidecarCollector(Collector):
         yield from self._requests()
         yield from self._faults()
         yield from self._counters()
+        yield from self._intercepted()
         yield from self._routes()
         yield from self._upstreams()
         yield from self._process()
@@ -179,6 +180,33 @@ class SidecarCollector(Collector):
             ["reason"],
             {(reason,): count for reason, count in store.admin_refused.items()},
         )
+
+    def _intercepted(self) -> Iterator[Metric]:
+        counts = self._recorder.opaque
+        yield _counter(
+            "sidecar_intercepted_connections",
+            "Connections that were redirected here, and what told what they speak.",
+            ["listener", "protocol", "decided_by"],
+            counts.decisions,
+        )
+        yield _counter(
+            "sidecar_opaque_connections",
+            "Connections that were passed on as they are, and how they ended.",
+            ["listener", "result"],
+            counts.ends,
+        )
+        yield _counter(
+            "sidecar_opaque_bytes",
+            "Bytes of these, from clients (in) and to them (out).",
+            ["listener", "direction"],
+            counts.bytes,
+        )
+        still_open = GaugeMetricFamily(
+            "sidecar_opaque_open", "How many of these are open.", labels=["listener"]
+        )
+        for listener, count in counts.open.items():
+            still_open.add_metric([listener], count)
+        yield still_open
 
     def _routes(self) -> Iterator[Metric]:
         routes = list(self._runtime().routes)

@@ -27,6 +27,7 @@ from sidecar.record.escalation import Escalation
 from sidecar.record.fault_feed import Failure, FaultFeed, fault_id, milliseconds
 from sidecar.record.line_writer import LineWriter
 from sidecar.record.loop_lag import LoopLag
+from sidecar.record.opaque import OpaqueCounts
 from sidecar.record.pressure import Pressure, Usage
 from sidecar.record.process import memory_limit_bytes, rss_bytes
 from sidecar.record.silence import SilenceWatch
@@ -76,6 +77,7 @@ class Recorder:
         self._clock = clock
         self.snapshot = snapshot
         self.store = MetricStore(snapshot.max_series)
+        self.opaque = OpaqueCounts()
         self._count_plain = self.store.count_plain  # Bound once: it is hot.
         self.feed = FaultFeed()
         self.lines: LineWriter[Loggable] = LineWriter(stream or sys.stdout, line_of)

@@ -64,6 +64,10 @@ class UpstreamState(Protocol):
         """Return its connections."""
 
     @property
+    def parts(self) -> Sequence[UpstreamState]:
+        """Return its twins, one a destination, if it is the original destination."""
+
+    @property
     def budget(self) -> RetryBudget:
         """Return its retry budget."""
 
@@ -119,7 +123,8 @@ class RuntimeState(Protocol):
 def connections_of(upstream: UpstreamState) -> tuple[int, int]:
     """Return how many connections of an upstream are idle, and how many busy."""
     idle = busy = 0
-    for endpoint in upstream.pool.endpoints:
-        idle += len(endpoint.idle)
-        busy += endpoint.busy
+    for each in (upstream, *upstream.parts):
+        for endpoint in each.pool.endpoints:
+            idle += len(endpoint.idle)
+            busy += endpoint.busy
     return idle, busy

@@ -53,6 +53,7 @@ _FIXED: Final = (
     + len(TimeoutKind)
     + len(Limit)
     + 30  # Success rate, process, build, log and spans; live "_other"; some to spare.
+    + 24  # Intercepted connections: two listeners, and few words.
     + 16  # Levels of overload, and what was refused, by resource and kind.
 )  # fmt: skip
 _STORE_SHARE: Final = 0.8

@@ -132,13 +132,27 @@ def _upstream_problems(
 ) -> Iterator[Problem]:
     for name, upstream in settings.upstreams.items():
         at = ("upstreams", name)
-        if not upstream.endpoints:
+        if upstream.original_destination:
+            yield from _original_problems(upstream, at, source)
+        elif not upstream.endpoints:
             message = "is empty: there is nowhere to send a request"
             yield source.problem((*at, "endpoints"), message)
         tls = upstream.tls
         if tls is not None and (tls.cert_file is None) != (tls.key_file is None):
             message = "cert_file and key_file go together"
             yield source.problem((*at, "tls"), message)
+
+
+def _original_problems(
+    upstream: models.UpstreamSettings, at: Path_, source: Source
+) -> Iterator[Problem]:
+    """Yield what does not go with connections that know where they are meant to go."""
+    if upstream.endpoints:
+        message = "there are endpoints, and original_destination, too: keep one of them"
+        yield source.problem((*at, "original_destination"), message)
+    if upstream.tls is not None and not upstream.tls.server_name:
+        message = "has no server_name, and an original destination has no name"
+        yield source.problem((*at, "tls"), message, "set tls.server_name")
 
 
 def _nesting_problems(

@@ -17,7 +17,7 @@ from sidecar.policy.breaker import BreakerLimits
 from sidecar.policy.budget import BudgetLimits
 from sidecar.policy.overload import OverloadLimits
 from sidecar.policy.retry import IDEMPOTENT, PRESETS, RetryRules
-from sidecar.settings import models
+from sidecar.settings import models, passing
 from sidecar.settings import snapshot as compiled
 from sidecar.settings.base import Settings
 from sidecar.settings.filters import fold
@@ -34,6 +34,7 @@ _PEER_IDLE_S = 45.0
 _LOCAL_CONNECT_S = 1.0
 _EXTERNAL_CONNECT_S = 5.0
 _DOWNSTREAM_WRITE_S = 60.0
+_TUNNEL_IDLE_S = 3600.0
 _UPLOAD_SHARE = 2  # Of an upstream's places, one in so many is for slow bodies,
 _STALLED_SHARE = 4  # and one in so many for slow readers.
 _CLUSTER_SUFFIXES = (".svc", ".local", ".internal", ".cluster")
@@ -55,12 +56,16 @@ def compile_settings(
         overload=_overload(settings.overload),
         routes=tuple(
             _route(settings, route, source.places.get(("routes", index), (0, 0))[0])
-            for index, route in enumerate(settings.routes)
+            for index, route in enumerate((*settings.routes, *passing.routes(settings)))
         ),
         upstreams={
             name: _upstream(name, upstream, settings.limits.buffer)
-            for name, upstream in settings.upstreams.items()
+            for name, upstream in {
+                **settings.upstreams,
+                **passing.upstreams(settings),
+            }.items()
         },
+        interception=dict(_interception(settings)),
         trusted_peers=tuple(ipaddress.ip_network(n) for n in settings.trusted_peers),
         status_profile=settings.faults.status_profile,
         expose=settings.faults.expose,
@@ -79,6 +84,28 @@ def compile_settings(
     )
 
 
+def _interception(
+    settings: models.FileSettings,
+) -> Iterator[tuple[str, compiled.Interception]]:
+    given = settings.defaults.timeouts
+    for name, connect_s in (
+        ("inbound", _LOCAL_CONNECT_S),
+        ("outbound", _EXTERNAL_CONNECT_S),
+    ):
+        listener: models.TrafficSettings | None = getattr(settings, name)
+        if listener is not None:
+            yield (
+                name,
+                compiled.Interception(
+                    is_transparent=listener.transparent,
+                    opaque_ports=frozenset(listener.opaque_ports),
+                    has_proxy_header=listener.proxy_protocol,
+                    connect_s=given.connect or connect_s,
+                    idle_s=given.tunnel_idle or _TUNNEL_IDLE_S,
+                ),
+            )
+
+
 def effective_timeouts(
     settings: models.FileSettings, route: models.RouteSettings
 ) -> compiled.Timeouts:
@@ -87,7 +114,10 @@ def effective_timeouts(
     given |= route.timeouts.model_dump(exclude_none=True)
     upstream = settings.upstreams.get(route.upstream)
     hosts = [a.host for a in upstream.endpoints] if upstream else []
-    is_near = all(_is_in_cluster(host) for host in hosts)
+    if upstream is None or upstream.original_destination:
+        is_near = route.listener == "inbound"
+    else:
+        is_near = all(_is_in_cluster(host) for host in hosts)
     connect_s = _LOCAL_CONNECT_S if is_near else _EXTERNAL_CONNECT_S
     return compiled.Timeouts(
         request_s=_limit_s(given.get("request", 15.0)),
@@ -96,7 +126,7 @@ def effective_timeouts(
         connect_s=given.get("connect", connect_s),
         dns_s=given.get("dns", 2.0),
         stream_idle_s=given.get("stream_idle", 300.0),
-        tunnel_idle_s=given.get("tunnel_idle", 3600.0),
+        tunnel_idle_s=given.get("tunnel_idle", _TUNNEL_IDLE_S),
         request_body_idle_s=given.get("request_body_idle", 60.0),
         downstream_write_s=given.get("downstream_write", _DOWNSTREAM_WRITE_S),
     )
@@ -177,8 +207,11 @@ def _upstream(
     name: str, upstream: models.UpstreamSettings, buffer_bytes: int
 ) -> compiled.Upstream:
     pool, budget = upstream.pool, upstream.retry_budget
-    is_local = all(is_loopback(address.host) for address in upstream.endpoints)
-    idle_s = _LOCAL_IDLE_S if is_local else _PEER_IDLE_S
+    is_original = upstream.original_destination
+    is_local = not is_original and all(
+        is_loopback(address.host) for address in upstream.endpoints
+    )
+    idle_s = _LOCAL_IDLE_S if is_local or is_original else _PEER_IDLE_S
     places = min(pool.max_requests, pool.max_connections)
     return compiled.Upstream(
         name=name,
@@ -203,6 +236,7 @@ def _upstream(
         is_peer=upstream.is_peer or is_local,
         response_header_max_bytes=upstream.response_headers,
         buffer_bytes=buffer_bytes,
+        is_original=is_original,
     )
 
 
@@ -228,6 +262,7 @@ def _route(
         request_edits=_edits(folded.request_headers),
         response_edits=_edits(folded.response_headers),
         body_max_bytes=_body_max_bytes(settings, route),
+        destinations=route.destinations,
         is_shed=route.shed,
         line=line,
     )

@@ -28,9 +28,11 @@ from sidecar.settings.base import (
 from sidecar.settings.filters import FilterSettings
 from sidecar.settings.snapshot import Address
 from sidecar.settings.units import (
+    Destination,
     Duration,
     Endpoint,
     HostPort,
+    Port,
     Positive,
     PositiveDuration,
     PositiveRatio,
@@ -50,10 +52,29 @@ class ListenSettings(Settings):
     listen: HostPort
 
 
-class InboundSettings(ListenSettings):
+# Where the server speaks first, or nobody speaks HTTP.
+OPAQUE_PORTS = (25, 587, 3306, 4444, 5432, 6379, 9300, 11211)
+
+
+class TrafficSettings(ListenSettings):
+    """A listener for traffic, also for connections that were redirected to it."""
+
+    transparent: bool = True
+    unmatched: Literal["pass", "refuse"] = "refuse"
+    opaque_ports: tuple[Port, ...] = OPAQUE_PORTS
+    proxy_protocol: bool = False
+
+
+class InboundSettings(TrafficSettings):
     """The listener for what others send to the application."""
 
     listen: HostPort = Address("0.0.0.0", 15006)  # noqa: S104 - it faces the network
+
+
+class OutboundSettings(TrafficSettings):
+    """The listener for what the application sends to others."""
+
+    unmatched: Literal["pass", "refuse"] = "pass"
 
 
 class AdminSettings(ListenSettings):
@@ -184,7 +205,10 @@ class TlsSettings(Settings):
 class UpstreamSettings(Settings):
     """A named set of endpoints."""
 
-    endpoints: tuple[Endpoint, ...] = Field(json_schema_extra={"minItems": 1})
+    endpoints: tuple[Endpoint, ...] = Field(
+        default=(), json_schema_extra={"minItems": 1}
+    )
+    original_destination: bool = False
     pool: PoolSettings = PoolSettings()
     retry_budget: BudgetSettings = BudgetSettings()
     tls: TlsSettings | None = None
@@ -247,6 +271,7 @@ class RouteSettings(Settings):
     name: Name
     listener: Literal["inbound", "outbound"] = "inbound"
     hosts: tuple[HostPattern, ...] = ()
+    destinations: tuple[Destination, ...] = ()
     matches: tuple[MatchSettings, ...] = (MatchSettings(),)
     priority: int = 0
     upstream: str
@@ -352,7 +377,7 @@ class FileSettings(Settings):
 
     service: Name = "app"
     inbound: InboundSettings = InboundSettings()
-    outbound: ListenSettings | None = None
+    outbound: OutboundSettings | None = None
     admin: AdminSettings = AdminSettings()
     health: HealthSettings = HealthSettings()
     trusted_peers: tuple[IPvAnyNetwork, ...] = Field(

@@ -8,10 +8,11 @@ every class here compares by value.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network  # noqa: TC003 - pydantic asks for them
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ipaddress import IPv4Network, IPv6Network
+    from ipaddress import IPv4Address, IPv6Address
 
     from sidecar.policy.breaker import BreakerLimits
     from sidecar.policy.budget import BudgetLimits
@@ -92,6 +93,30 @@ class Rewrite:
 
 
 @dataclass(frozen=True, slots=True)
+class DestinationMatch:
+    """Where an intercepted connection was meant to go; None: any."""
+
+    network: IPv4Network | IPv6Network | None
+    port: int | None
+
+    def __str__(self) -> str:
+        """Return it as it is written in a file."""
+        port = "" if self.port is None else f":{self.port}"
+        if self.network is None:
+            return port or "*"
+        network = str(self.network)
+        if self.network.prefixlen == self.network.max_prefixlen:
+            network = network.partition("/")[0]
+        return f"[{network}]{port}" if port and ":" in network else f"{network}{port}"
+
+    def takes(self, host: IPv4Address | IPv6Address, port: int) -> bool:
+        """Tell whether an address is one of these."""
+        return self.port in (None, port) and (
+            self.network is None or host in self.network
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """One route, with every default filled in."""
 
@@ -108,6 +133,7 @@ class Route:
     request_edits: FieldEdits
     response_edits: FieldEdits
     body_max_bytes: int | None
+    destinations: tuple[DestinationMatch, ...] = ()  # Empty: also none at all.
     is_shed: bool = True  # May be refused when this process is overloaded.
     line: int = field(default=0, compare=False)  # In the YAML; 0 if not from one.
 
@@ -125,10 +151,14 @@ class UpstreamTls:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Host and port of an endpoint; the host may be a name."""
+    """Host and port of an endpoint; the host may be a name.
+
+    Where nobody takes a connection there, the other hosts are tried in turn.
+    """
 
     host: str
     port: int
+    other_hosts: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """Return it as people write it, IPv6 in brackets."""
@@ -159,6 +189,7 @@ class Upstream:
     is_peer: bool  # Another sidecar whose x-316-processed is believed.
     response_header_max_bytes: int
     buffer_bytes: int  # Of one direction of one connection, as for clients.
+    is_original: bool = False  # Each connection to where it was meant to go.
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +199,17 @@ class Listener:
     name: str  # "inbound" or "outbound".
     host: str
     port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Interception:
+    """How a listener treats connections that were redirected to it."""
+
+    is_transparent: bool  # Whether it asks where they were meant to go.
+    opaque_ports: frozenset[int]  # Nobody looks for HTTP there.
+    has_proxy_header: bool  # Each begins with a header of the PROXY protocol.
+    connect_s: float  # Of opaque connections,
+    idle_s: float  # without a byte either way.
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +280,7 @@ class Snapshot:
     max_series: int
     log_level: str
     source: str  # The file, or "command line".
+    interception: dict[str, Interception] = field(default_factory=dict)  # By listener.
     awaits_application: bool = False  # To be ready.
     follows_application: bool = False  # To its end.
     admin_token_file: str | None = None

@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 from pydantic_core import core_schema
 
 from sidecar.settings.problem import shown
-from sidecar.settings.snapshot import Address
+from sidecar.settings.snapshot import Address, DestinationMatch
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -33,6 +33,9 @@ _NAME = re.compile(
     r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(?:\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?"
 )
 _DOTTED = re.compile(r"[0-9.]+")
+_DESTINATION = re.compile(
+    r"(?:\[(?P<ipv6>[0-9A-Fa-f:./]+)\]|(?P<ipv4>[0-9./]+))?(?::(?P<port>[0-9]{1,5}))?"
+)
 _PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 _USER_ID = re.compile(r"[0-9]{1,10}")
 _MAX_PORT = 65535
@@ -45,6 +48,7 @@ _FORMS = {
     "port": "8080",
     "port or range": "8080 or 9000-9010",
     "network": "10.0.0.0/8, 192.0.2.7 or fd00::/8",
+    "destination": "10.0.0.0/8, 10.0.0.1:5432, [fd00::1]:80 or :80",
     "numeric user id": "1337",
 }
 
@@ -141,6 +145,20 @@ def parse_network(value: Any) -> Network:
         return ipaddress.ip_network(value)
     except ValueError:
         raise _malformed(value, "network", _network_hint(value)) from None
+
+
+def parse_destination(value: Any) -> DestinationMatch:
+    """Return what "10.0.0.0/8", "10.0.0.1:5432", "[fd00::1]:80" or ":80" stands for."""
+    if isinstance(value, str) and value.count(":") > 1 and "[" not in value:
+        return DestinationMatch(parse_network(value), None)
+    match = _DESTINATION.fullmatch(value) if isinstance(value, str) else None
+    if not value or match is None or not 0 < int(match["port"] or 1) <= _MAX_PORT:
+        raise _malformed(value, "destination")
+    network, port = match["ipv6"] or match["ipv4"], match["port"]
+    return DestinationMatch(
+        parse_network(network) if network else None,
+        None if port is None else int(port),
+    )
 
 
 def parse_user_id(value: Any) -> int:
@@ -334,4 +352,11 @@ Endpoint = Annotated[
     _SHOW_ADDRESS,
     _text(_ADDRESS.pattern, "127.0.0.1:8080"),
 ]
+Destination = Annotated[
+    DestinationMatch,
+    BeforeValidator(parse_destination),
+    _SHOW_ADDRESS,
+    _text(r"[0-9A-Fa-f:./\[\]]+", "10.0.0.0/8:5432"),
+]
 Positive = Annotated[int, Field(ge=1)]
+Port = Annotated[int, Field(ge=1, le=65535)]

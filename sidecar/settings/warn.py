@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sidecar.policy.retry import Condition
+from sidecar.settings import passing
 from sidecar.settings.admin_checks import find_admin_warnings
 from sidecar.settings.checks import is_any_host
 from sidecar.settings.compile import is_loopback
@@ -35,11 +36,12 @@ def find_warnings(
         *_endpoint_warnings(settings, source),
         *_process_warnings(settings, source),
     ]
-    for index, cause in find_unreachable(snapshot.routes):
+    written = snapshot.routes[: len(settings.routes)]
+    for index, cause in find_unreachable(written):
         message = f"is never reached: {snapshot.routes[cause].name!r} takes it all"
         warnings.append(source.problem(("routes", index), message))
     used = {route.upstream for route in snapshot.routes}
-    for name in snapshot.upstreams:
+    for name in settings.upstreams:
         if name not in used:
             message = "no route leads here"
             warnings.append(source.problem(("upstreams", name), message))
@@ -55,7 +57,9 @@ def _listener_warnings(
             message = "is never reached: there is no outbound listener"
             hint = "set outbound.listen"
             yield source.problem(("routes", index, "listener"), message, hint)
-    if settings.outbound is not None and "outbound" not in used:
+    outbound = settings.outbound
+    is_refusing = outbound is not None and not passing.passes(outbound)
+    if is_refusing and "outbound" not in used:
         message = "no route takes what comes in here: all of it gets 404"
         yield source.problem(("outbound",), message)
     if not settings.routes:

@@ -104,6 +104,7 @@ class Connector:
             ProxyFault: It could not be made. Nothing was sent.
         """
         hosts = await self._resolve(endpoint.address.host, timeouts.dns_s)
+        hosts += endpoint.address.other_hosts
         steps = _Steps()
         try:
             async with asyncio.timeout(timeouts.connect_s):

@@ -19,10 +19,11 @@ import pytest
 
 from benchmarks.backpressure import get_ms, grown_by, limit_mib
 from benchmarks.stalls import STALLS, Pair, Stall, crowd, far_end
+from sidecar.accept.client import ClientConnection
 from tests.support.certificates import Authority
 from tests.support.observe import until
 from tests.support.process import sidecar
-from tests.support.proxy import Talk, proxied
+from tests.support.proxy import Proxy, Talk, proxied
 
 if TYPE_CHECKING:
     import ssl
@@ -43,6 +44,12 @@ def settings_for(origin_port: int, buffer: str = "64KiB") -> dict[str, Any]:
         "upstreams": {"app": {"endpoints": [f"127.0.0.1:{origin_port}"]}},
         "defaults": {"timeouts": {"request": "50s"}},
     }
+
+
+def clients_of(proxy: Proxy) -> list[ClientConnection]:
+    """Return the connections of its clients, which all speak HTTP."""
+    found = [*proxy.app.acceptors[0].connections]
+    return [one for one in found if isinstance(one, ClientConnection)]
 
 
 def warm_up(stall: Stall, port: int, waiting: SimpleQueue[socket.socket]) -> None:
@@ -121,7 +128,7 @@ async def test_the_kernel_holds_little_for_who_does_not_read() -> None:
             client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 
             async def is_full() -> bool:
-                return any(one.is_full for one in proxy.app.acceptors[0].connections)
+                return any(one.is_full for one in clients_of(proxy))
 
             await until(is_full)
             (connection,) = proxy.app.acceptors[0].connections
@@ -160,7 +167,7 @@ async def test_chunks_of_a_byte_that_wait_cost_no_more_than_others() -> None:
                 talk.writer.write(b"1\r\nx\r\n")
             await asyncio.sleep(0)
         grown_bytes = process.memory_info().rss - before
-        assert all(one.is_full for one in proxy.app.acceptors[0].connections)
+        assert all(one.is_full for one in clients_of(proxy))
         assert grown_bytes < 12 * MIB  # Uncounted, they are some 40.
         clients.close()
 
@@ -202,7 +209,7 @@ async def test_a_tls_origin_that_closes_while_its_client_is_full_is_heard_out(
         async with proxied(endpoints=[f"localhost:{port}"], upstream={"tls": tls}) as p:
             reader, writer = await p.connect()
             writer.write(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n")
-            (client,) = p.app.acceptors[0].connections
+            (client,) = clients_of(p)
 
             async def client_is_full() -> bool:
                 return client.is_full

@@ -280,7 +280,7 @@ def test_what_cannot_work_is_refused_in_its_place(
             "no route leads here",
         ),
         (
-            {"top": {"outbound": {"listen": "127.0.0.1:15001"}}},
+            {"top": {"outbound": {"listen": "127.0.0.1:15001", "unmatched": "refuse"}}},
             "outbound",
             "all of it gets 404",
         ),

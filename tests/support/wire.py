@@ -28,6 +28,7 @@ from sidecar.model import Phase
 from sidecar.record.recorder import Recorder
 from sidecar.runtime import Runtime, tables_of
 from sidecar.settings.load import load_text
+from sidecar.settings.snapshot import Address
 from sidecar.upstream.connection import UpstreamConnection
 from tests.support.clock import FakeClock
 from tests.support.ends import End, FakeTransport
@@ -158,9 +159,14 @@ class FakeWire:
         self.runtime.adopt(snapshot, tables_of(snapshot))
         self.recorder.watch(self.runtime)
 
-    def client(self, peer: str = "127.0.0.1") -> End:
-        """Connect to the proxy."""
-        protocol = ClientConnection(self.acceptor)
+    def client(self, peer: str = "127.0.0.1", to: str = "") -> End:
+        """Connect to the proxy, or to where it intercepts."""
+        host, _, port = to.rpartition(":")
+        place = None
+        if to:
+            address = Address(host, int(port))
+            place = self.runtime.destinations.enter("inbound", address)
+        protocol = ClientConnection(self.acceptor, place)
         transport = FakeTransport(self, protocol, peer)
         protocol.connection_made(transport)
         self.turn()

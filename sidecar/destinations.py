@@ -1,0 +1,223 @@
+"""Where intercepted connections were meant to go, and what is kept for each place.
+
+    table    the routes that hold for it: those without `destinations`, and those
+             with one that it is in
+    states   a route whose upstream is the original destination has, for each place, a
+             pool, a budget and a breaker of its own, as if it were an upstream
+    kind     what is spoken there, as far as is known
+
+There are as many as there are connections, and a bounded number of unused ones: the
+least recently used go first. Belongs to one event loop; nothing here waits.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import OrderedDict
+from dataclasses import replace
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from sidecar.route.destinations import holds_anywhere, holds_at
+from sidecar.route.table import RouteTable
+from sidecar.settings.snapshot import Address
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from sidecar.runtime import RouteState, UpstreamState
+    from sidecar.settings.snapshot import Route, Upstream
+
+    MakeUpstream = Callable[[Upstream], UpstreamState]
+    MakeRoute = Callable[[Route, UpstreamState, "RouteState | None"], RouteState]
+
+_MOST_UNUSED: Final = 1024
+_KNOWN_FOR_S: Final = 600.0
+_LOOPBACK: Final = {4: "127.0.0.1", 6: "::1"}
+
+
+def intercepted(listener: str) -> str:
+    """Return what the table for a place that no route names is called."""
+    return f"{listener}, intercepted"
+
+
+class Kind(Enum):
+    """What is spoken at a place."""
+
+    UNKNOWN = "unknown"
+    HTTP = "http"  # A client has spoken it.
+    SERVER_FIRST = "server_first"  # The server spoke before its client did.
+
+
+class Destination:
+    """One place: an address, as a listener sees it.
+
+    Attributes:
+        address: As the client meant it.
+        reached_at: Where the proxy connects to: of the application, over loopback.
+        users: Connections that are there because of it.
+        table: Of the routes that hold here.
+        routes: Their states, in the order of the table.
+    """
+
+    __slots__ = (
+        "_kind",
+        "_known_until_s",
+        "address",
+        "listener",
+        "own",
+        "parts",
+        "reached_at",
+        "routes",
+        "table",
+        "users",
+    )
+
+    def __init__(self, listener: str, address: Address) -> None:
+        self.listener = listener
+        self.address = address
+        self.reached_at = address
+        if listener == "inbound":
+            version = ipaddress.ip_address(address.host).version
+            loopback = _LOOPBACK[version]
+            self.reached_at = Address(loopback, address.port, (address.host,))
+        self.users = 0
+        self._kind = Kind.UNKNOWN
+        self._known_until_s = 0.0
+        self.table: RouteTable
+        self.routes: Sequence[RouteState]
+        # What is of this place alone, by what it is a twin of.
+        self.own: dict[RouteState, RouteState] = {}
+        self.parts: dict[UpstreamState, UpstreamState] = {}
+
+    def __repr__(self) -> str:
+        """Return its state in a line."""
+        return f"<Destination {self.address} {self._kind.value} users={self.users}>"
+
+    def kind(self, now_s: float) -> Kind:
+        """Return what is spoken here; what was found out long ago is forgotten."""
+        return self._kind if now_s < self._known_until_s else Kind.UNKNOWN
+
+    def learn(self, kind: Kind, now_s: float) -> None:
+        """Remember what is spoken here."""
+        self._kind = kind
+        self._known_until_s = now_s + _KNOWN_FOR_S
+
+
+class Destinations:
+    """All places that intercepted connections were meant for.
+
+    Args:
+        make_upstream: Returns an upstream at work, given its settings.
+        make_route: Returns a route at work: with its upstream, and its state before.
+    """
+
+    def __init__(self, make_upstream: MakeUpstream, make_route: MakeRoute) -> None:
+        self._make_upstream = make_upstream
+        self._make_route = make_route
+        self._places: OrderedDict[tuple[str, Address], Destination] = OrderedDict()
+        self._states: dict[str, list[RouteState]] = {}
+        self._tables: dict[tuple[str, tuple[int, ...]], RouteTable] = {}
+
+    def __len__(self) -> int:
+        """Return how many are known."""
+        return len(self._places)
+
+    def enter(self, listener: str, address: Address) -> Destination:
+        """Return the place for another connection; `leave` it when that is over."""
+        place = self._places.get((listener, address))
+        if place is None:
+            place = self._places[listener, address] = Destination(listener, address)
+            self._settle(place)
+            if len(self._places) > _MOST_UNUSED:
+                self._forget_one()
+        else:
+            self._places.move_to_end((listener, address))
+        place.users += 1
+        return place
+
+    def leave(self, place: Destination) -> None:
+        """A connection is over."""
+        place.users -= 1
+
+    def own(self, place: Destination, route: RouteState) -> RouteState:
+        """Return what a route to the original destination is at this place."""
+        state = place.own.get(route)
+        if state is None:
+            state = place.own[route] = self._own(place, route, None)
+        return state
+
+    def adopt(
+        self, states: dict[str, list[RouteState]], tables: dict[str, RouteTable]
+    ) -> Iterator[UpstreamState]:
+        """Go by these routes, by listener, from now on; yield what is replaced.
+
+        Args:
+            states: All routes.
+            tables: Those that are made already, see `intercepted`.
+        """
+        self._states = states
+        self._tables.clear()
+        for listener, listed in states.items():
+            anywhere = [i for i, s in enumerate(listed) if holds_anywhere(s.route)]
+            self._tables[listener, tuple(anywhere)] = tables[intercepted(listener)]
+        upstreams = {state.upstream for listed in states.values() for state in listed}
+        for place in self._places.values():
+            own_before = place.own
+            gone = [twin for twin in place.parts if twin not in upstreams]
+            for twin in gone:
+                yield place.parts.pop(twin)
+            self._settle(place)
+            before = {(s.route.listener, s.route.name): s for s in own_before.values()}
+            place.own = {}
+            for route in place.routes:
+                known = before.get((route.route.listener, route.route.name))
+                if known is not None and route.upstream in place.parts:
+                    place.own[route] = self._own(place, route, known)
+
+    def upstreams(self) -> Iterator[UpstreamState]:
+        """Yield what is at work for places."""
+        for place in self._places.values():
+            yield from place.parts.values()
+
+    def routes(self) -> Iterator[RouteState]:
+        """Yield the routes at work for places."""
+        for place in self._places.values():
+            yield from place.own.values()
+
+    def _own(
+        self, place: Destination, route: RouteState, known: RouteState | None
+    ) -> RouteState:
+        part = place.parts.get(route.upstream)
+        if part is None:
+            settings = replace(route.upstream.settings, endpoints=(place.reached_at,))
+            part = place.parts[route.upstream] = self._make_upstream(settings)
+            route.upstream.parts.append(part)
+        return self._make_route(route.route, part, known)
+
+    def _settle(self, place: Destination) -> None:
+        """Find out which routes hold at a place."""
+        states = self._states.get(place.listener, [])
+        address = ipaddress.ip_address(place.address.host), place.address.port
+        holding = tuple(
+            index
+            for index, state in enumerate(states)
+            if holds_at(state.route, address)
+        )
+        place.routes = [states[index] for index in holding]
+        key = (place.listener, holding)
+        table = self._tables.get(key)
+        if table is None:
+            table = RouteTable([state.route for state in place.routes])
+            self._tables[key] = table
+        place.table = table
+
+    def _forget_one(self) -> None:
+        """Let go of the place that was not used for longest, if there is one."""
+        for key, place in self._places.items():
+            if place.users == 0:
+                del self._places[key]
+                for twin, part in place.parts.items():
+                    part.pool.retire()
+                    twin.parts.remove(part)
+                return
