@@ -9,8 +9,9 @@ RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev
 RUN COMPILE=1 .requirements/install-image /opt/sidecar
 
 FROM python:3.13-slim
-# For `sidecar iptables`, in an init container. It locks no file, as iptables may.
-RUN apt-get update && apt-get install -y --no-install-recommends nftables \
+# nftables for `sidecar iptables`, in an init container: it locks no file, as iptables may.
+# openssl for `sidecar certify`.
+RUN apt-get update && apt-get install -y --no-install-recommends nftables openssl \
   && rm -rf /var/lib/apt/lists/*
 COPY --from=build /opt/sidecar /opt/sidecar
 # The root file system may be read-only: nothing is written, not even compiled modules

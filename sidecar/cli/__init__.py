@@ -22,6 +22,7 @@ _COMMANDS = {
     "dashboard": "print a dashboard for Grafana",
     "inject": "put the sidecar into Kubernetes manifests",
     "webhook": "serve as the admission webhook that does so",
+    "certify": "keep the certificate of that webhook fresh",
     "schema": "print the JSON Schema of the configuration",
 }
 

@@ -261,10 +261,10 @@ def test_the_dockerfile_installs_with_the_script_that_is_tested_here() -> None:
     assert os.access(ROOT / INSTALL, os.X_OK)
 
 
-def test_the_dockerfile_brings_what_writes_rules() -> None:
-    """Else `sidecar iptables` could do nothing in an init container."""
+def test_the_dockerfile_brings_what_commands_call() -> None:
+    """`sidecar iptables` calls nft, `sidecar certify` openssl."""
     last = DOCKERFILE.split("\nFROM ")[-1]
-    assert "--no-install-recommends nftables" in last
+    assert "--no-install-recommends nftables openssl" in last
 
 
 def test_the_dockerfile_gives_what_kubernetes_expects() -> None:

@@ -1,4 +1,4 @@
-"""The manifests are valid, and agree with each other and with the configuration."""
+"""A sidecar written by hand: valid, and in agreement with its configuration."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import yaml
 from sidecar import __version__
 from sidecar.settings.load import load_text
 
-K8S = Path(__file__).parents[2] / "k8s"
+K8S = Path(__file__).parents[2] / "k8s" / "overlays" / "by-hand"
 # The oldest has the preStop sleep, which the Deployment needs.
 VERSIONS = ("1.30", "1.31", "1.33", "1.35")
 USER_ID = 1337
@@ -106,7 +106,7 @@ def test_the_sidecar_mounts_its_configuration_where_the_image_looks() -> None:
     (volume,) = POD["spec"]["volumes"]
     assert mount["name"] == volume["name"]
     assert volume["configMap"]["name"] == load("configmap.yaml")["metadata"]["name"]
-    dockerfile = (K8S.parent / "Dockerfile").read_text(encoding="utf-8")
+    dockerfile = (K8S.parents[2] / "Dockerfile").read_text(encoding="utf-8")
     assert f'"{mount["mountPath"]}/sidecar.yaml"' in dockerfile
     assert SIDECAR["image"] == f"sidecar-316:{__version__}"
 
