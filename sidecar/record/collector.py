@@ -23,6 +23,7 @@ from prometheus_client.samples import Exemplar as PromExemplar
 import sidecar
 from sidecar.model import Limit
 from sidecar.policy.breaker import State
+from sidecar.policy.outlier import Standing
 from sidecar.record import process
 from sidecar.record.histogram import DURATION_BOUNDS_S, Exemplar, Histogram
 from sidecar.record.sources import connections_of
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 _Buckets = list[Any]  # The stubs do not know that an exemplar may be None.
 _STATES = {State.CLOSED: 0, State.HALF_OPEN: 1, State.OPEN: 2}
 _ROUTE_SERIES = 2
-_UPSTREAM_SERIES = 10
+_UPSTREAM_SERIES = 15
 
 
 class SidecarCollector(Collector):
@@ -145,6 +146,18 @@ class SidecarCollector(Collector):
             store.transitions,
         )
         yield _counter(
+            "sidecar_upstream_ejections",
+            "Endpoints that were ejected, and why.",
+            ["upstream", "reason"],
+            store.ejections,
+        )
+        yield _counter(
+            "sidecar_upstream_avoidances",
+            "Endpoints that were avoided for a while, and why.",
+            ["upstream", "reason"],
+            store.avoidances,
+        )
+        yield _counter(
             "sidecar_config_reloads",
             "How often the configuration was read again, and what came of it.",
             ["result"],
@@ -205,7 +218,7 @@ class SidecarCollector(Collector):
         yield states
 
     def _upstreams(self) -> Iterator[Metric]:
-        connections, pending, limits, budget = _upstream_families()
+        connections, pending, limits, budget, endpoints, panic = _upstream_families()
         now_s = self._clock.now_s()
         for name, upstream in self._shown_upstreams():
             idle, busy = connections_of(upstream)
@@ -222,7 +235,13 @@ class SidecarCollector(Collector):
             limits.add_metric([name, "uploads"], settings.max_uploads)
             limits.add_metric([name, "stalled"], settings.max_stalled)
             budget.add_metric([name], upstream.budget.balance(now_s))
-        yield from (connections, pending, limits, budget)
+            standings = [health.standing_at(now_s) for health in upstream.healths]
+            for standing in Standing:
+                endpoints.add_metric([name, standing.value], standings.count(standing))
+            outlier = upstream.outlier
+            is_panic = outlier is not None and outlier.is_panic(upstream.healths, now_s)
+            panic.add_metric([name], int(is_panic))
+        yield from (connections, pending, limits, budget, endpoints, panic)
 
     def _shown_upstreams(self) -> Iterable[tuple[str, UpstreamState]]:
         """Return as many as there is room for; a sum of caps would say nothing."""
@@ -329,6 +348,16 @@ def _upstream_families() -> tuple[GaugeMetricFamily, ...]:
         GaugeMetricFamily(
             "sidecar_retry_budget_left",
             "Retries that could be made now.",
+            labels=["upstream"],
+        ),
+        GaugeMetricFamily(
+            "sidecar_upstream_endpoints",
+            "Endpoints of an upstream, by how they stand.",
+            labels=["upstream", "state"],
+        ),
+        GaugeMetricFamily(
+            "sidecar_upstream_panic",
+            "1: so many endpoints are out that those are asked, too.",
             labels=["upstream"],
         ),
     )

@@ -46,7 +46,7 @@ async def test_the_index_names_every_path() -> None:
         assert index["ready"] is True
         assert set(index["paths"]) == {
             "/", "/config", "/routes", "/upstreams", "/breakers", "/breakers/{name}",
-            "/faults", "/faults/{id}", "/log-level", "/quit", "/reload",
+            "/upstreams/{name}/endpoints/{address}", "/faults", "/faults/{id}", "/log-level", "/quit", "/reload",
         }  # fmt: skip
 
 

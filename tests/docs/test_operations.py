@@ -32,7 +32,7 @@ health: {listen: "127.0.0.1:0"}
 admin: {listen: "127.0.0.1:0"}
 upstreams:
   shop: {endpoints: ["127.0.0.1:PORT"]}
-  gone: {endpoints: ["127.0.0.1:1"]}
+  gone: {endpoints: ["127.0.0.1:1", "127.0.0.1:2"]}
 routes:
   - {name: shop, upstream: shop}
   - {name: gone, upstream: gone, matches: [{path: {value: /gone}}]}
@@ -94,7 +94,7 @@ def test_every_attribute_of_a_span_is_told() -> None:
 async def test_every_field_of_the_log_is_listed() -> None:
     _, lines = await observed()
     found = {str(line["event"]): line for line in lines}
-    assert found.keys() == {"request", "316_FAULT", "breaker"}
+    assert found.keys() == {"request", "316_FAULT", "breaker", "endpoint"}
     for event, line in found.items():
         fields = ", ".join(f"`{name}`" for name in line if name != "event")
         row = f"| `{event}` | {fields} |"
