@@ -45,8 +45,12 @@ def ask(
     if exchange.is_budget_taken:  # By the attempt that has just failed.
         budget.retry_ended()
         exchange.is_budget_taken = False
-    if trial.processed is Processed.NO and standing.is_redirect(exchange, attempt):
-        return decision  # Nobody has more to do for it: there is nothing to bound.
+    if (
+        trial.processed is Processed.NO
+        and trial.has_other_endpoint
+        and standing.is_redirect(attempt)
+    ):
+        return decision
     exchange.is_budget_taken = budget.try_withdraw(exchange.runtime.clock.now_s())
     return decision if exchange.is_budget_taken else StopReason.BUDGET
 

@@ -3,7 +3,7 @@
     pick          an endpoint for an attempt, around those that are out
     settle        what an attempt that has ended says of its endpoint
     is_refusal    a peer that is busy: that speaks against nobody
-    is_redirect   the next try goes where this one should have gone at once
+    is_redirect   nobody was there: another one gets the request instead
 
 The policy (`policy.outlier`) decides on plain values; here they are gathered. Nothing
 of it is asked while all is well.
@@ -86,7 +86,8 @@ def settle(attempt: Try, health: Health, now_s: float) -> bool:
 
     Returns:
         Whether it speaks against the endpoint alone: it could not be reached, and
-        others can. That is no reason to stop sending to the upstream.
+        others can, or are asked next. That is no reason to stop sending to the
+        upstream.
     """
     upstream = attempt.route.upstream
     outlier = upstream.outlier
@@ -102,10 +103,13 @@ def settle(attempt: Try, health: Health, now_s: float) -> bool:
         cause=_words(attempt),
         is_probe=attempt.is_probe,
     )
-    is_unreachable = sign is Sign.ABSENT or (
-        sign is Sign.BAD and attempt.has_lost_connection()
-    )
-    return is_unreachable and outlier.has_sound_other(health, fellows)
+    if outlier.has_sound_other(health, fellows):
+        return sign is Sign.ABSENT or (
+            sign is Sign.BAD and attempt.has_lost_connection()
+        )
+    rules = attempt.route.route.retry
+    others = 0 if rules.is_off else min(rules.max_retries, len(fellows) - 1)
+    return sign is Sign.ABSENT and attempt.n <= others
 
 
 def sign_of(attempt: Try) -> Sign:
@@ -134,21 +138,13 @@ def is_refusal(attempt: Try) -> bool:
     return code is not None and (code in _BUSY or code in _AWAY)
 
 
-def is_redirect(exchange: Exchange, attempt: Try) -> bool:
-    """Tell a retry that takes an unprocessed request from who is absent to another.
+def is_redirect(attempt: Try) -> bool:
+    """Tell a failure of who is absent, after which another one is asked instead.
 
-    No endpoint has more to do for it, so it is no load that a budget had to bound.
+    No endpoint has more to do for that, so it is no load that a budget had to bound.
     """
-    upstream, endpoint = attempt.route.upstream, attempt.endpoint
-    if upstream.outlier is None or endpoint is None:
-        return False
-    if sign_of(attempt) not in (Sign.ABSENT, Sign.AWAY):
-        return False
-    tried = {record.endpoint for record in exchange.attempts}
-    return any(
-        not (other.health.is_out or other is endpoint or other.name in tried)
-        for other in upstream.pool.endpoints
-    )
+    is_watched = attempt.route.upstream.outlier is not None
+    return is_watched and sign_of(attempt) in (Sign.ABSENT, Sign.AWAY)
 
 
 def _refused_by_peer(attempt: Try) -> bytes | None:

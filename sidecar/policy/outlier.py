@@ -280,7 +280,7 @@ class OutlierDetector:
         """Take what an attempt showed, and judge by it."""
         if is_probe:
             health.lease_until_s = 0.0
-        elif start_s < health.since_s:
+        elif start_s <= health.since_s:  # A clock may stand still in a burst.
             return
         if sign is _NEUTRAL:
             return
