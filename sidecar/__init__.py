@@ -13,7 +13,8 @@ A request passes these stages, and each folder is one of them:
 `exchange.py` tells this story for one request from top to bottom, `attempt.py`
 that of one try. Beside them, a file a question: `admission.py` (is it taken on),
 `checkout.py` (where does a connection come from), `forwarding.py` (what is sent
-upstream), `max_forwards.py` (how many hops are left), `retrying.py` (once more?),
+upstream), `max_forwards.py` (how many hops are left), `standing.py` (which endpoint
+may be asked), `retrying.py` (once more?),
 `answering.py` (what does the client get if it fails), `tunnelling.py` (and after
 a 101), `leaving.py` (what is given back at the end), `telling.py` (what is told of
 it all), `time_limits.py` (what may take how long), `rendezvous.py` (who wakes whom).

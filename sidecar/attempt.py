@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
+from sidecar import standing
 from sidecar.faults.catalogue import FaultCode, ProxyFault
 from sidecar.faults.classify import classify_loss, classify_malformed
 from sidecar.model import Attempt, Phase, Processed
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from sidecar.accept.response import ResponseWriter
     from sidecar.model import Fields, ResponseHead
     from sidecar.policy.breaker import Permit
+    from sidecar.policy.outlier import Health
     from sidecar.rendezvous import Rendezvous
     from sidecar.runtime import RouteState
     from sidecar.upstream.connection import UpstreamConnection
@@ -83,7 +85,9 @@ class Try:
         "fault",
         "has_interim",
         "head",
+        "health",
         "is_ended",
+        "is_probe",
         "is_reused",
         "n",
         "phase",
@@ -112,6 +116,8 @@ class Try:
         self.asked_s = start_s  # When its request was whole,
         self.answered_s = 0.0  # and the head of its response here, if that streams.
         self.endpoint: Endpoint | None = None
+        self.health: Health | None = None  # Its, if it is one of several.
+        self.is_probe = False  # Of the endpoint, which was out.
         self.connection: UpstreamConnection | None = None
         self.phase = _QUEUE
         self.head: ResponseHead | None = None
@@ -190,14 +196,21 @@ class Try:
         self._settle(now_s)
 
     def _settle(self, now_s: float) -> None:
+        is_good = self.fault is None and 0 < self.status < _SERVER_ERROR
+        verdict = _GOOD if is_good else self._verdict()
+        health, self.health = self.health, None
+        if health is not None:
+            if is_good and not health.is_marked:
+                health.good += 1
+            elif standing.settle(self, health, now_s):
+                verdict = _NEUTRAL  # It says nothing of the upstream.
         permit, self._permit = self._permit, None
         if permit is not None and self.route.breaker is not None:
-            is_good = self.fault is None and 0 < self.status < _SERVER_ERROR
             self.route.breaker.settle(
                 permit,
-                _GOOD if is_good else self._verdict(),
+                verdict,
                 now_s,
-                is_connection_level=not is_good and self._has_lost_connection(),
+                is_connection_level=not is_good and self.has_lost_connection(),
                 duration_s=(self.answered_s or now_s) - self.asked_s,
             )
 
@@ -295,7 +308,7 @@ class Try:
             return idle_limit_s(limit_s, self.head.named[b"keep-alive"])
         return limit_s
 
-    def _has_lost_connection(self) -> bool:
+    def has_lost_connection(self) -> bool:
         """Tell a connection that failed from an application that is slow."""
         fault = self.fault
         return (
@@ -310,7 +323,7 @@ class Try:
             is_bad = fault.spec.blames_endpoint and fault.phase is not _QUEUE
             return _BAD if is_bad else _NEUTRAL
         if self.status in _FAILED:
-            return _BAD
+            return _NEUTRAL if standing.is_refusal(self) else _BAD
         return _GOOD if self.status else _NEUTRAL
 
     def _endpoint_name(self) -> str:

@@ -60,13 +60,16 @@ class Drain:
 
     async def _end(self, acceptors: list[Acceptor]) -> None:
         """Take nothing new, and wait for what is under way."""
-        for acceptor in acceptors:
-            acceptor.drain()
-        while any(acceptor.is_busy for acceptor in acceptors):
+        while True:
+            for acceptor in acceptors:
+                acceptor.drain()  # Again and again: it still takes new ones.
+            # First: who waits to be accepted is to be told, too.
+            await asyncio.sleep(min(_LOOK_S, self._left_s()))
+            if not any(acceptor.is_busy for acceptor in acceptors):
+                return
             if self._left_s() <= 0:
                 _log.warning("out of grace: cutting what is still under way")
                 return
-            await asyncio.sleep(_LOOK_S)
 
     async def _outlive(self, addresses: frozenset[Address]) -> None:
         """Wait for the application to be gone."""

@@ -23,6 +23,7 @@ from sidecar import (
     leaving,
     max_forwards,
     retrying,
+    standing,
     telling,
     tunnelling,
 )
@@ -66,6 +67,10 @@ _TOLD_CHARS: Final = 100  # Of a path, in what is kept of a failure.
 _CLIENT_GONE: Final = 499
 _NO_EDITS: Final = FieldEdits()
 _ANY_AGE_S: Final = float("inf")
+_STOPPERS: Final = {  # What keeps a try from being made, if tries before did that.
+    FaultCode.CIRCUIT_OPEN: StopReason.CIRCUIT_OPEN,
+    FaultCode.UPSTREAM_UNHEALTHY: StopReason.NO_ENDPOINT,
+}
 
 
 class Exchange:
@@ -214,7 +219,7 @@ class Exchange:
         attempt.admit(self.head.method)
         is_body_to_come = body is not None and not body.is_complete
         self.limits.on_attempt(now_s, is_body_to_come=is_body_to_come)
-        endpoint = attempt.endpoint = self._pick(upstream)
+        endpoint = attempt.endpoint = self._pick(attempt, upstream)
         granted = upstream.pool.take(endpoint, now_s, self._max_idle_s(attempt))
         if granted is None or isinstance(granted, Connect):
             return granted
@@ -242,16 +247,19 @@ class Exchange:
         if attempt.status == _SWITCHING:
             forwarding.check_switch(self.head, attempt.head, self.body)
 
-    def _pick(self, upstream: UpstreamState) -> Endpoint:
+    def _pick(self, attempt: Try, upstream: UpstreamState) -> Endpoint:
         """Choose an endpoint, one that was not tried if there is such."""
         endpoints = upstream.pool.endpoints
         if len(endpoints) == 1:
             return endpoints[0]
-        if not self.attempts:
-            return endpoints[upstream.balancer.pick(len(endpoints))]
-        tried = {record.endpoint for record in self.attempts}
-        skip = [i for i, e in enumerate(endpoints) if e.name in tried]
-        return endpoints[upstream.balancer.pick(len(endpoints), skip)]
+        outlier = upstream.outlier
+        if self.attempts or (outlier is not None and outlier.is_any_out):
+            endpoint = standing.pick(self, attempt, upstream)
+        else:
+            endpoint = endpoints[upstream.balancer.pick(len(endpoints))]
+        if outlier is not None:
+            attempt.health = endpoint.health
+        return endpoint
 
     def _is_final(self, attempt: Try) -> bool:
         """Tell at once, for nearly all responses, that there is nothing to decide."""
@@ -287,10 +295,10 @@ class Exchange:
         """
         if (
             fault is not None
-            and fault.code is FaultCode.CIRCUIT_OPEN
+            and fault.code in _STOPPERS
             and self._last_fault is not None
-        ):  # The tries before opened it, and their cause is what is to be told.
-            fault, reason = self._last_fault, StopReason.CIRCUIT_OPEN
+        ):  # The tries before did it, and their cause is what is to be told.
+            fault, reason = self._last_fault, _STOPPERS[fault.code]
         self.retry_skipped = reason.value
         answered = attempt if fault is None else self._answered
         if (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from sidecar import standing
 from sidecar.model import Processed
 from sidecar.policy.retry import (
     REFUSALS,
@@ -43,6 +44,13 @@ def ask(
     budget = route.upstream.budget
     if exchange.is_budget_taken:  # By the attempt that has just failed.
         budget.retry_ended()
+        exchange.is_budget_taken = False
+    if (
+        trial.processed is Processed.NO
+        and trial.has_other_endpoint
+        and standing.is_redirect(attempt)
+    ):
+        return decision
     exchange.is_budget_taken = budget.try_withdraw(exchange.runtime.clock.now_s())
     return decision if exchange.is_budget_taken else StopReason.BUDGET
 

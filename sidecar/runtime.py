@@ -22,6 +22,7 @@ from sidecar.policy.breaker import CircuitBreaker
 from sidecar.policy.budget import RetryBudget
 from sidecar.policy.deadline import ConnectTimes
 from sidecar.policy.limiter import InFlightLimit
+from sidecar.policy.outlier import OutlierDetector
 from sidecar.policy.stalled import StalledReaders
 from sidecar.record.fault_feed import fault_id
 from sidecar.route.destinations import holds_anywhere
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from sidecar.faults.render import LocalReply
     from sidecar.model import Fault
     from sidecar.policy.breaker import State
+    from sidecar.policy.outlier import Health, Reason, Standing
     from sidecar.record.recorder import Recorder
     from sidecar.settings.snapshot import Route, Snapshot, Timeouts, Upstream
     from sidecar.upstream.connection import UpstreamConnection
@@ -75,6 +77,7 @@ class UpstreamState:
         "budget",
         "connect_times",
         "connector",
+        "outlier",
         "parts",
         "pool",
         "requests",
@@ -97,6 +100,7 @@ class UpstreamState:
             settings.endpoints,
         )
         self.balancer = RoundRobin()
+        self.outlier: OutlierDetector | None = None  # Off, until it is given one.
         self.connect_times = ConnectTimes()
         self.budget = RetryBudget(settings.budget)
         self.requests = InFlightLimit(settings.max_requests)
@@ -112,6 +116,11 @@ class UpstreamState:
         """Tell whether a request or a connection of it is left."""
         pool = self.pool
         return bool(self.requests.count or pool.open_connections or pool.ending)
+
+    @property
+    def healths(self) -> list[Health]:
+        """Return what is known of each endpoint, in their order."""
+        return [endpoint.health for endpoint in self.pool.endpoints]
 
     def _forget(self, endpoint: Endpoint, connection: UpstreamConnection) -> None:
         self.pool.forget(endpoint, connection)
@@ -260,6 +269,8 @@ class Runtime:
         now_s = self.clock.now_s()
         for upstream in self._all_upstreams():
             upstream.pool.sweep(now_s)
+            if upstream.outlier is not None:
+                upstream.outlier.tick(upstream.healths, now_s)
         self._forget_former()
 
     def abort(self) -> None:
@@ -293,7 +304,22 @@ class Runtime:
         known = self.upstreams.get(name)
         if known is not None and known.settings == settings:
             return known
-        return UpstreamState(settings, self.clock, self._make_connector)
+        state = UpstreamState(settings, self.clock, self._make_connector)
+        state.outlier = self._outlier_of(name, settings)
+        return state
+
+    def _outlier_of(self, name: str, settings: Upstream) -> OutlierDetector | None:
+        if settings.outlier is None:
+            return None
+        outlier = OutlierDetector(settings.outlier, self.rng)
+
+        def moved(
+            endpoint: str, before: Standing, after: Standing, reason: Reason, cause: str
+        ) -> None:
+            self.recorder.endpoint_moved(name, endpoint, before, after, reason, cause)
+
+        outlier.on_move = moved
+        return outlier
 
     def _route_state(
         self, route: Route, upstream: UpstreamState, before: RouteState | None

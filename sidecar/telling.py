@@ -26,6 +26,7 @@ _CODES: Final = {
     StopReason.EXHAUSTED.value: FaultCode.RETRY_EXHAUSTED,
     StopReason.BUDGET.value: FaultCode.RETRY_BUDGET,
     StopReason.CIRCUIT_OPEN.value: FaultCode.RETRY_EXHAUSTED,
+    StopReason.NO_ENDPOINT.value: FaultCode.RETRY_EXHAUSTED,
 }
 
 

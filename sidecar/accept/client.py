@@ -9,6 +9,7 @@ is done for it one request after the other is told in `serving.py`, how it ends 
 from __future__ import annotations
 
 import asyncio
+import select
 from typing import TYPE_CHECKING, Final
 
 from sidecar.accept import farewell
@@ -126,7 +127,7 @@ class ClientConnection(asyncio.Protocol):
     def is_busy(self) -> bool:
         """Tell whether a request is under way, or has begun to come."""
         if self.exchange is None:
-            return bool(self.buffer)
+            return bool(self.buffer) or (self.is_leaving and not self.served)
         return not self.exchange.is_tunnel
 
     def find_route(self, head: RequestHead) -> Found | None:
@@ -140,10 +141,22 @@ class ClientConnection(asyncio.Protocol):
         return unsent_bytes(self.transport)
 
     def drain(self) -> None:
-        """Close it if it is idle; else it ends with its request."""
+        """Close it if it is idle; else it ends with its request.
+
+        What the loop has not read yet is a request, too: to close now would reset it,
+        and nobody could tell whether it was processed.
+        """
         self.is_leaving = True
-        if self.exchange is None and not self.buffer:
+        if self.exchange is None and not self.buffer and not self._has_input():
             self.meeting.deliver()
+
+    def _has_input(self) -> bool:
+        sock = self.transport.get_extra_info("socket")
+        if sock is None or sock.fileno() < 0:
+            return False
+        poller = select.poll()
+        poller.register(sock, select.POLLIN)
+        return bool(poller.poll(0))
 
     def cut(self) -> None:
         """End it now, but answer what is under way."""

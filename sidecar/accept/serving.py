@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+# A new connection whose first request is on its way, when this process goes away.
+_FIRST_REQUEST_S: Final = 0.5
 _IN_A_ROW: Final = 16  # Requests of one client, before others get their turn.
 
 
@@ -72,7 +74,6 @@ async def _next_head(client: ClientConnection, runtime: Runtime) -> RequestHead 
     """Return the next head, or None when no more will come or be served."""
     limits, clock = runtime.snapshot.limits, runtime.clock
     began_s = clock.now_s()
-    idle_s = limits.keep_alive_s if client.served else limits.first_byte_s
     was_empty = True
     try:
         while True:
@@ -81,7 +82,9 @@ async def _next_head(client: ClientConnection, runtime: Runtime) -> RequestHead 
                 return head
             if client.is_gone or client.has_ended:
                 return None
-            if client.is_leaving and not client.buffer:
+            idle_s = _idle_limit_s(client, limits)
+            is_over = client.is_leaving and clock.now_s() >= began_s + idle_s
+            if is_over and not client.buffer:
                 return None
             if client.buffer and was_empty:
                 was_empty, began_s = False, clock.now_s()
@@ -90,7 +93,7 @@ async def _next_head(client: ClientConnection, runtime: Runtime) -> RequestHead 
             client.resume_reading()  # Not before what had come was served.
             client.alarm.set(began_s + limit_s)
             await client.meeting
-            if client.is_late and not client.buffer:
+            if client.is_late and not client.buffer and not client.is_leaving:
                 kind = Limit.KEEP_ALIVE if client.served else Limit.FIRST_BYTE
                 runtime.recorder.limit_hit(kind)
                 return None
@@ -104,6 +107,15 @@ async def _next_head(client: ClientConnection, runtime: Runtime) -> RequestHead 
     # the one that is handled, and all that come after hold it, and each other.
     await farewell.linger(client)
     return None
+
+
+def _idle_limit_s(client: ClientConnection, limits: Limits) -> float:
+    """Return how long it may say nothing, from when it was accepted or served."""
+    if client.served:
+        return 0.0 if client.is_leaving else limits.keep_alive_s
+    if client.is_leaving:
+        return min(_FIRST_REQUEST_S, limits.first_byte_s)
+    return limits.first_byte_s
 
 
 def _take_head(client: ClientConnection, limits: Limits) -> RequestHead | None:

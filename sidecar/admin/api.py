@@ -5,13 +5,16 @@
     GET  /routes /upstreams /breakers
     POST /breakers/NAME         {"state": "open", "for_s": 60}: hold it by hand
                                 {"state": "auto"}: let it go
+    POST /upstreams/NAME/endpoints/HOST:PORT
+                                {"state": "ejected", "for_s": 60}: ask it for nothing
+                                {"state": "auto"}: let it go
     GET  /faults                ?code= &route= &limit=: the last failures
     GET  /faults/ID             one of them
     GET  /log-level             and POST: debug, info, warning or error
     POST /reload                read the file again; 422 if it is rejected
     POST /quit                  drain, and end: what a Job does when it is done
 
-PUT does what POST does, and DELETE /breakers/NAME what "auto" does. What GET and
+PUT does what POST does, and DELETE what "auto" does. What GET and
 HEAD ask for changes nothing; `guard.py` and `access.py` say who may do the rest.
 """
 
@@ -32,15 +35,20 @@ from sidecar.record.fault_feed import KEPT
 from sidecar.reloading import REJECTED
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from sidecar.admin.access import Access
     from sidecar.admin.context import AdminContext
+    from sidecar.policy.outlier import Health, OutlierDetector
     from sidecar.record.sources import RouteState, UpstreamState
 
 _log = logging.getLogger(__name__)
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _SHOWN = 100
-_HOLDS = {"open": State.OPEN, "closed": State.CLOSED, "auto": None}
+_AUTO = "auto"
+_HOLDS = {"open": State.OPEN, "closed": State.CLOSED, _AUTO: None}
+_ENDPOINT_HOLDS = ("ejected", _AUTO)
 _HOLD_S = 60.0
 _MAX_HOLD_S = 3600.0  # What is held by hand is forgotten by people.
 
@@ -59,6 +67,10 @@ def admin_application(
     router.add_get("/config", api.config)
     router.add_get("/routes", api.routes)
     router.add_get("/upstreams", api.upstreams)
+    endpoint = "/upstreams/{name}/endpoints/{address}"
+    router.add_post(endpoint, api.hold_endpoint)
+    router.add_put(endpoint, api.hold_endpoint)
+    router.add_delete(endpoint, api.release_endpoint)
     router.add_get("/breakers", api.breakers)
     router.add_post("/breakers/{name}", api.hold_breaker)
     router.add_put("/breakers/{name}", api.hold_breaker)
@@ -120,14 +132,11 @@ class _Api:
         state = self._route_with_breaker(request.match_info["name"])
         if state is None or state.breaker is None:
             return _no_breaker(request)
-        hold = await _read_hold(request)
+        hold = await _read_hold(request, _HOLDS)
         if isinstance(hold, str):
             return refusal(400, hold)
         now_s = self._context.clock.now_s()
-        if hold[0] is None:
-            state.breaker.force(None)
-        else:
-            state.breaker.force(hold[0], now_s + hold[1])
+        state.breaker.force(_HOLDS[hold[0]], now_s + hold[1])
         _log.info("admin: breaker of %s: %s", state.route.name, state.breaker.cause)
         return _json(_breaker(state, now_s))
 
@@ -138,6 +147,48 @@ class _Api:
         state.breaker.force(None)
         _log.info("admin: breaker of %s is let go", state.route.name)
         return _json(_breaker(state, self._context.clock.now_s()))
+
+    async def hold_endpoint(self, request: web.Request) -> web.Response:
+        found = self._ejectable(request)
+        if isinstance(found, web.Response):
+            return found
+        hold = await _read_hold(request, _ENDPOINT_HOLDS)
+        if isinstance(hold, str):
+            return refusal(400, hold)
+        outlier, health = found
+        now_s = self._context.clock.now_s()
+        if hold[0] == _AUTO:
+            outlier.release(health)
+        else:
+            outlier.hold(health, now_s, now_s + hold[1])
+        _log.info("admin: endpoint %s: %s", health.name, health.cause)
+        return _json({"address": health.name, **_standing(health, now_s)})
+
+    async def release_endpoint(self, request: web.Request) -> web.Response:
+        found = self._ejectable(request)
+        if isinstance(found, web.Response):
+            return found
+        outlier, health = found
+        outlier.release(health)
+        _log.info("admin: endpoint %s: %s", health.name, health.cause)
+        now_s = self._context.clock.now_s()
+        return _json({"address": health.name, **_standing(health, now_s)})
+
+    def _ejectable(
+        self, request: web.Request
+    ) -> tuple[OutlierDetector, Health] | web.Response:
+        """Return an endpoint that can be ejected, or why there is none."""
+        name, address = request.match_info["name"], request.match_info["address"]
+        upstream = self._context.runtime.upstreams.get(name)
+        healths = [] if upstream is None else upstream.healths
+        health = next((each for each in healths if each.name == address), None)
+        if upstream is None or health is None:
+            return refusal(404, f"no endpoint {address!r} of an upstream {name!r}")
+        if upstream.outlier is None:
+            return refusal(409, f"upstream {name!r} has outlier: off")
+        if len(healths) == 1:
+            return refusal(409, f"{address} is the only endpoint: it is never ejected")
+        return upstream.outlier, health
 
     async def faults(self, request: web.Request) -> web.Response:
         query = request.query
@@ -182,22 +233,24 @@ class _Api:
         return None
 
 
-async def _read_hold(request: web.Request) -> tuple[State | None, float] | str:
-    """Return how to hold a breaker and for how long, or what is wrong with it."""
+async def _read_hold(
+    request: web.Request, states: Collection[str]
+) -> tuple[str, float] | str:
+    """Return how to hold something and for how long, or what is wrong with it."""
     try:
         body = json.loads(await _text_of(request))
     except ValueError:
         body = None
-    if not isinstance(body, dict) or body.get("state") not in _HOLDS:
-        return (
-            'the body must be like {"state": "open", "closed" or "auto", "for_s": 60}'
-        )
+    if not isinstance(body, dict) or body.get("state") not in [*states]:
+        *others, last = (f'"{state}"' for state in states)
+        words = f"{', '.join(others)} or {last}"
+        return f'the body must be like {{"state": {words}, "for_s": 60}}'
     for_s = body.get("for_s", _HOLD_S)
     if isinstance(for_s, bool) or not isinstance(for_s, int | float):
         return "for_s must be a number of seconds"
     if not 0 < for_s <= _MAX_HOLD_S:
         return f"for_s must be above 0 and at most {_MAX_HOLD_S:g}"
-    return _HOLDS[body["state"]], float(for_s)
+    return body["state"], float(for_s)
 
 
 async def _text_of(request: web.Request) -> str:
@@ -252,9 +305,24 @@ def _upstream(name: str, upstream: UpstreamState, now_s: float) -> dict[str, Any
         "retries_in_flight": upstream.budget.retries_in_flight,
         "requests_in_budget": upstream.budget.requests_in_flight,
         "endpoints": [
-            {"address": e.name, "idle": len(e.idle), "busy": e.busy}
+            {
+                "address": e.name,
+                "idle": len(e.idle),
+                "busy": e.busy,
+                **_standing(e.health, now_s),
+            }
             for e in upstream.pool.endpoints
         ],
+    }
+
+
+def _standing(health: Health, now_s: float) -> dict[str, Any]:
+    return {
+        "state": health.standing_at(now_s).value,
+        "cause": health.cause,
+        "left_s": round(health.left_s(now_s), 3),
+        "failures_in_a_row": health.strikes,
+        "times_ejected": health.times_ejected,
     }
 
 

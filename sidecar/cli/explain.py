@@ -29,6 +29,7 @@ from sidecar.wire.secret_names import MASK
 if TYPE_CHECKING:
     from sidecar.model import RequestHead
     from sidecar.policy.breaker import BreakerLimits
+    from sidecar.policy.outlier import OutlierLimits
     from sidecar.policy.retry import RetryRules
     from sidecar.route.table import Found
     from sidecar.settings.snapshot import (
@@ -172,6 +173,7 @@ def _winner_rows(snapshot: Snapshot, found: Found, head: RequestHead) -> _Rows:
         ("timeouts", _timeouts(route.timeouts)),
         ("retry", _retry(route.retry, upstream)),
         ("breaker", _breaker(route.breaker)),
+        ("outlier", _outlier(upstream.outlier, len(upstream.endpoints))),
     ]
 
 
@@ -272,6 +274,30 @@ def _breaker(breaker: BreakerLimits | None) -> str:
     )
 
 
+def _outlier(outlier: OutlierLimits | None, endpoints: int) -> str:
+    if outlier is None:
+        return "off"
+    if endpoints == 1:
+        return "the only endpoint is never ejected"
+    share = outlier.max_ejected_ratio
+    most = (
+        "half of up to 4 endpoints, a tenth of more"
+        if share is None
+        else f"{share:.0%} of the endpoints"
+    )
+    in_a_row = (
+        f"after {outlier.consecutive_failures} failures in a row"
+        if outlier.consecutive_failures
+        else "never for failures in a row"
+    )
+    last = "are asked all the same" if outlier.is_panicking else "fail at once"
+    return (
+        f"ejects {in_a_row}, {most}; for {_s(outlier.base_ejection_s)}, growing to"
+        f" {_s(outlier.max_ejection_s)}; avoids for {_s(outlier.avoid_s)} what is not"
+        f" there; if all are down, they {last}"
+    )
+
+
 def _s(seconds: float | None) -> str:
     if seconds is None:
         return "off"
@@ -338,6 +364,7 @@ def _route_data(snapshot: Snapshot, found: Found, head: RequestHead) -> dict[str
         "timeouts": asdict(route.timeouts),
         "retry": asdict(route.retry),
         "retry_budget": asdict(upstream.budget),
+        "outlier": None if upstream.outlier is None else asdict(upstream.outlier),
         "circuit_breaker": None if route.breaker is None else asdict(route.breaker),
     }
 

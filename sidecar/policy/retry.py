@@ -164,6 +164,7 @@ class StopReason(Enum):
     RETRY_AFTER_TOO_LONG = "retry_after_too_long"
     BUDGET = "budget"
     CIRCUIT_OPEN = "circuit_open"  # By the tries before.
+    NO_ENDPOINT = "no_endpoint"  # Is left, after the tries before.
     OVERLOAD = "overload"  # Of this proxy: what is left is for first tries.
 
 

@@ -36,7 +36,20 @@ class Transition:
     cause: str
 
 
-Loggable = Outcome | Failure | Transition
+@dataclass(slots=True)
+class EndpointMove:
+    """An endpoint was ejected or avoided, or came back."""
+
+    wall_ns: int
+    upstream: str
+    endpoint: str
+    before: str
+    after: str
+    reason: str
+    cause: str
+
+
+Loggable = Outcome | Failure | Transition | EndpointMove
 
 
 def success_ratio(settings: AccessLog) -> float:
@@ -50,8 +63,10 @@ def line_of(item: Loggable) -> str:
         members = _request(item)
     elif isinstance(item, Failure):
         members = record_of(item) | _where(item.outcome)
-    else:
+    elif isinstance(item, Transition):
         members = _transition(item)
+    else:
+        members = _move(item)
     # ASCII: some readers take U+0085 and U+2028 for the end of a line.
     return json.dumps(members, separators=(",", ":"), default=str)
 
@@ -95,5 +110,18 @@ def _transition(move: Transition) -> dict[str, Any]:
         "upstream": move.upstream,
         "from": move.before,
         "to": move.after,
+        "cause": move.cause,
+    }
+
+
+def _move(move: EndpointMove) -> dict[str, Any]:
+    return {
+        "event": "endpoint",
+        "time": iso_time(move.wall_ns),
+        "upstream": move.upstream,
+        "endpoint": move.endpoint,
+        "from": move.before,
+        "to": move.after,
+        "reason": move.reason,
         "cause": move.cause,
     }

@@ -23,6 +23,7 @@ from prometheus_client.samples import Exemplar as PromExemplar
 import sidecar
 from sidecar.model import Limit
 from sidecar.policy.breaker import State
+from sidecar.policy.outlier import Standing
 from sidecar.record import process
 from sidecar.record.histogram import DURATION_BOUNDS_S, Exemplar, Histogram
 from sidecar.record.sources import connections_of
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 _Buckets = list[Any]  # The stubs do not know that an exemplar may be None.
 _STATES = {State.CLOSED: 0, State.HALF_OPEN: 1, State.OPEN: 2}
 _ROUTE_SERIES = 2
-_UPSTREAM_SERIES = 14
+_UPSTREAM_SERIES = 19
 
 
 class SidecarCollector(Collector):
@@ -146,6 +147,18 @@ class SidecarCollector(Collector):
             store.transitions,
         )
         yield _counter(
+            "sidecar_upstream_ejections",
+            "Endpoints that were ejected, and why.",
+            ["upstream", "reason"],
+            store.ejections,
+        )
+        yield _counter(
+            "sidecar_upstream_avoidances",
+            "Endpoints that were avoided for a while, and why.",
+            ["upstream", "reason"],
+            store.avoidances,
+        )
+        yield _counter(
             "sidecar_config_reloads",
             "How often the configuration was read again, and what came of it.",
             ["result"],
@@ -233,7 +246,9 @@ class SidecarCollector(Collector):
         yield states
 
     def _upstreams(self) -> Iterator[Metric]:
-        connections, pending, limits, budget, ends = _upstream_families()
+        connections, pending, limits, budget, ends, endpoints, panic = (
+            _upstream_families()
+        )
         now_s = self._clock.now_s()
         for name, upstream in self._shown_upstreams():
             idle, busy = connections_of(upstream)
@@ -252,7 +267,13 @@ class SidecarCollector(Collector):
             budget.add_metric([name], upstream.budget.balance(now_s))
             for file, end_s in upstream.connector.expiries.items():
                 ends.add_metric([name, file], end_s)
-        yield from (connections, pending, limits, budget, ends)
+            standings = [health.standing_at(now_s) for health in upstream.healths]
+            for standing in Standing:
+                endpoints.add_metric([name, standing.value], standings.count(standing))
+            outlier = upstream.outlier
+            is_panic = outlier is not None and outlier.is_panic(upstream.healths, now_s)
+            panic.add_metric([name], int(is_panic))
+        yield from (connections, pending, limits, budget, ends, endpoints, panic)
 
     def _shown_upstreams(self) -> Iterable[tuple[str, UpstreamState]]:
         """Return as many as there is room for; a sum of caps would say nothing."""
@@ -370,6 +391,16 @@ def _upstream_families() -> tuple[GaugeMetricFamily, ...]:
             "sidecar_certificate_not_after_seconds",
             "Unix time when the first certificate of a file that tls names ends.",
             labels=["upstream", "file"],
+        ),
+        GaugeMetricFamily(
+            "sidecar_upstream_endpoints",
+            "Endpoints of an upstream, by how they stand.",
+            labels=["upstream", "state"],
+        ),
+        GaugeMetricFamily(
+            "sidecar_upstream_panic",
+            "1: so many endpoints are out that those are asked, too.",
+            labels=["upstream"],
         ),
     )
 

@@ -22,7 +22,13 @@ from sidecar import descriptors
 from sidecar.faults.catalogue import FaultCode
 from sidecar.model import Fault, Limit, Outcome, Phase, Processed, TraceContext
 from sidecar.policy.overload import Admission
-from sidecar.record.access_log import Loggable, Transition, line_of, success_ratio
+from sidecar.record.access_log import (
+    EndpointMove,
+    Loggable,
+    Transition,
+    line_of,
+    success_ratio,
+)
 from sidecar.record.escalation import Escalation
 from sidecar.record.fault_feed import Failure, FaultFeed, fault_id, milliseconds
 from sidecar.record.line_writer import LineWriter
@@ -42,6 +48,7 @@ if TYPE_CHECKING:
     from sidecar.clock import Clock, Timer
     from sidecar.faults.spec import FaultSpec
     from sidecar.policy.breaker import State
+    from sidecar.policy.outlier import Reason, Standing
     from sidecar.record.tracing import Tracer
     from sidecar.settings.snapshot import Snapshot
 
@@ -255,6 +262,25 @@ class Recorder:
             self.lines.put(
                 Transition(now_ns, route, upstream, before.value, after.value, cause)
             )
+
+    def endpoint_moved(  # noqa: PLR0917 - as the detector tells it
+        self,
+        upstream: str,
+        endpoint: str,
+        before: Standing,
+        after: Standing,
+        reason: Reason,
+        cause: str,
+    ) -> None:
+        """An endpoint was ejected or avoided, or came back."""
+        self.store.count_move(upstream, after, reason)
+        if self._is_logging:
+            self.lines.put(
+                EndpointMove(
+                    self._clock.wall_ns(), upstream, endpoint,
+                    before.value, after.value, reason.value, cause,
+                )
+            )  # fmt: skip
 
     def _record_failure(self, outcome: Outcome, fault: Fault) -> None:
         now_s = outcome.start_s + outcome.duration_s

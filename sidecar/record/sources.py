@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from sidecar.policy.breaker import CircuitBreaker
     from sidecar.policy.budget import RetryBudget
+    from sidecar.policy.outlier import Health, OutlierDetector
     from sidecar.settings.snapshot import Route, Snapshot, Upstream
 
 
@@ -22,6 +23,10 @@ class EndpointState(Protocol):
     @property
     def name(self) -> str:
         """Return host:port."""
+
+    @property
+    def health(self) -> Health:
+        """Return how it stands among the others."""
 
     @property
     def idle(self) -> Sized:
@@ -82,6 +87,14 @@ class UpstreamState(Protocol):
     @property
     def budget(self) -> RetryBudget:
         """Return its retry budget."""
+
+    @property
+    def outlier(self) -> OutlierDetector | None:
+        """Return what ejects its endpoints, if that is wanted."""
+
+    @property
+    def healths(self) -> Sequence[Health]:
+        """Return how each of its endpoints stands."""
 
     @property
     def requests(self) -> InFlight:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.faults.catalogue import FaultCode, find
 from sidecar.model import Limit, Origin, TimeoutKind
+from sidecar.policy.outlier import Standing
 from sidecar.record.histogram import (
     DURATION_BOUNDS_S,
     RECOVERY_BOUNDS_S,
@@ -26,6 +27,7 @@ from sidecar.record.histogram import (
 
 if TYPE_CHECKING:
     from sidecar.model import Fault, Outcome
+    from sidecar.policy.outlier import Reason
 
 OVERFLOW: Final = "_other"
 OTHER_CODE: Final = FaultCode.OTHER.spec.code
@@ -45,7 +47,7 @@ _RESERVED: Final = (
     2 * (_MAX_STATUS_CLASS + 1) * _REQUEST_SERIES  # Two listeners.
     + 2 * len(FaultCode) + _MAX_APPLICATION_CODES  # Faults keep code and severity.
     + _RECOVERY_SERIES
-    + 2  # Retries, and retries not made.
+    + 4  # Retries, and retries not made; ejections and avoidances.
     + 6  # Moves between three states of a breaker.
 )  # fmt: skip
 _FIXED: Final = (
@@ -108,6 +110,8 @@ class MetricStore:
         self.retries_skipped: defaultdict[tuple[str, str], int] = defaultdict(int)
         self.timeouts: defaultdict[str, int] = defaultdict(int)
         self.transitions: defaultdict[tuple[str, str, str, str], int] = defaultdict(int)
+        self.ejections: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self.avoidances: defaultdict[tuple[str, str], int] = defaultdict(int)
         self.limit_hits: defaultdict[str, int] = defaultdict(int)
         self.malformed_codes = 0
         self.reloads = {"applied": 0, "unchanged": 0, "rejected": 0}
@@ -215,6 +219,17 @@ class MetricStore:
         if key not in self.transitions and not self._take(1):
             key = (OVERFLOW, OVERFLOW, before, after)
         self.transitions[key] += 1
+
+    def count_move(self, upstream: str, after: Standing, reason: Reason) -> None:
+        """Count an endpoint that is ejected or avoided from now on.
+
+        By upstream: endpoints come and go, and would be series without end.
+        """
+        if after is Standing.HEALTHY:
+            return
+        is_ejected = after is Standing.EJECTED
+        counts = self.ejections if is_ejected else self.avoidances
+        counts[self._room_for(counts, (upstream, reason.value))] += 1
 
     def requests_of(self, route: str) -> int:
         """Return how many requests of a route have ended."""

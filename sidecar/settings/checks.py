@@ -138,6 +138,16 @@ def _upstream_problems(
             message = "is empty: there is nowhere to send a request"
             yield source.problem((*at, "endpoints"), message)
         tls = upstream.tls
+        outlier = upstream.outlier
+        if outlier != "off" and outlier.base_ejection > outlier.max_ejection:
+            message = (
+                f"base_ejection ({outlier.base_ejection:g} s) is over max_ejection"
+                f" ({outlier.max_ejection:g} s)"
+            )
+            keys = ("base_ejection", "max_ejection")
+            places = [(*at, "outlier", key) for key in keys]
+            written = [place for place in places if place in source.places]
+            yield source.problem(written[0], message)
         if tls is not None and (tls.cert_file is None) != (tls.key_file is None):
             message = "cert_file and key_file go together"
             yield source.problem((*at, "tls"), message)

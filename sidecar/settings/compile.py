@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from sidecar.policy.backoff import Backoff
 from sidecar.policy.breaker import BreakerLimits
 from sidecar.policy.budget import BudgetLimits
+from sidecar.policy.outlier import OutlierLimits
 from sidecar.policy.overload import OverloadLimits
 from sidecar.policy.retry import IDEMPOTENT, PRESETS, RetryRules
 from sidecar.settings import models, passing
@@ -242,11 +243,33 @@ def _upstream(
         budget=BudgetLimits(
             budget.ratio, budget.window, budget.min_per_sec, budget.min_concurrent
         ),
+        outlier=_outlier(upstream.outlier),
         tls=compiled.UpstreamTls(**upstream.tls.model_dump()) if upstream.tls else None,
         is_peer=upstream.is_peer or is_local,
         response_header_max_bytes=upstream.response_headers,
         buffer_bytes=buffer_bytes,
         is_original=is_original,
+    )
+
+
+def _outlier(
+    outlier: models.OutlierSettings | Literal["off"],
+) -> OutlierLimits | None:
+    if outlier == "off":
+        return None
+    return OutlierLimits(
+        consecutive_failures=outlier.consecutive_failures,
+        interval_s=outlier.interval,
+        base_ejection_s=outlier.base_ejection,
+        max_ejection_s=outlier.max_ejection,
+        jitter_ratio=outlier.jitter,
+        max_ejected_ratio=outlier.max_ejected,
+        panic_threshold_ratio=outlier.panic_threshold,
+        is_panicking=outlier.on_all_down == "panic",
+        success_rate_stdev=outlier.success_rate_stdev,
+        success_rate_min_hosts=outlier.success_rate_min_hosts,
+        success_rate_min_requests=outlier.success_rate_min_requests,
+        avoid_s=outlier.avoid,
     )
 
 

@@ -202,6 +202,23 @@ class TlsSettings(Settings):
     verify: bool = True
 
 
+class OutlierSettings(Settings):
+    """When an endpoint of several is left alone, and for how long."""
+
+    consecutive_failures: Annotated[int, Field(ge=0)] = 5
+    interval: PositiveDuration = 10.0
+    base_ejection: PositiveDuration = 30.0
+    max_ejection: PositiveDuration = 300.0
+    jitter: Ratio = 0.1
+    max_ejected: PositiveRatio | None = None
+    panic_threshold: Ratio = 0.5
+    on_all_down: Literal["panic", "fail"] = "panic"
+    success_rate_stdev: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.9
+    success_rate_min_hosts: Annotated[int, Field(ge=2)] = 5
+    success_rate_min_requests: Positive = 100
+    avoid: PositiveDuration = 1.0
+
+
 class UpstreamSettings(Settings):
     """A named set of endpoints."""
 
@@ -211,6 +228,7 @@ class UpstreamSettings(Settings):
     original_destination: bool = False
     pool: PoolSettings = PoolSettings()
     retry_budget: BudgetSettings = BudgetSettings()
+    outlier: OutlierSettings | Literal["off"] = OutlierSettings()
     tls: TlsSettings | None = None
     is_peer: bool = False
     response_headers: PositiveSize = 64 * 1024

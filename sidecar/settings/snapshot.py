@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from sidecar.policy.breaker import BreakerLimits
     from sidecar.policy.budget import BudgetLimits
+    from sidecar.policy.outlier import OutlierLimits
     from sidecar.policy.overload import OverloadLimits
     from sidecar.policy.retry import RetryRules
 
@@ -185,6 +186,7 @@ class Upstream:
     pool_idle_s: float
     fresh_after_s: float  # Idle longer than this: unsafe requests connect anew.
     budget: BudgetLimits
+    outlier: OutlierLimits | None
     tls: UpstreamTls | None
     is_peer: bool  # Another sidecar whose x-316-processed is believed.
     response_header_max_bytes: int

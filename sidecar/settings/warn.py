@@ -35,6 +35,7 @@ def find_warnings(
         *_policy_warnings(snapshot, source),
         *_loop_warnings(settings, source),
         *_endpoint_warnings(settings, source),
+        *_outlier_warnings(settings, source),
         *_process_warnings(settings, source),
         *find_slo_warnings(settings, source),
     ]
@@ -115,6 +116,24 @@ def _endpoint_warnings(
             if endpoint in upstream.endpoints[:place]:
                 at = ("upstreams", name, "endpoints", place)
                 yield source.problem(at, f"{endpoint} is there twice")
+
+
+def _outlier_warnings(
+    settings: models.FileSettings, source: Source
+) -> Iterator[Problem]:
+    """Yield ejections that panic would undo, all of them."""
+    for name, upstream in settings.upstreams.items():
+        outlier = upstream.outlier
+        if outlier == "off" or outlier.on_all_down == "fail":
+            continue
+        most, panic = outlier.max_ejected, outlier.panic_threshold
+        if most is not None and 1 - most < panic and len(upstream.endpoints) > 1:
+            message = (
+                f"{most:.0%} may leave fewer than panic_threshold ({panic:.0%}), and"
+                " then the ejected are asked all the same"
+            )
+            at = ("upstreams", name, "outlier", "max_ejected")
+            yield source.problem(at, message, "lower one of them")
 
 
 def _process_warnings(

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Protocol
 
+from sidecar.policy.outlier import Health
+
 if TYPE_CHECKING:
     from sidecar.settings.snapshot import Address
     from sidecar.upstream.connection import UpstreamConnection
@@ -33,11 +35,12 @@ class PoolLimits:
 class Endpoint:
     """One address of an upstream, and its connections."""
 
-    __slots__ = ("address", "busy", "idle", "name")
+    __slots__ = ("address", "busy", "health", "idle", "name")
 
     def __init__(self, address: Address) -> None:
         self.address = address
         self.name = str(address)
+        self.health = Health(self.name)
         self.busy = 0  # Connecting ones included.
         self.idle: list[UpstreamConnection] = []  # Oldest first.
 

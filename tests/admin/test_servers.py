@@ -46,7 +46,8 @@ async def test_the_index_names_every_path() -> None:
         assert index["ready"] is True
         assert set(index["paths"]) == {
             "/", "/config", "/routes", "/upstreams", "/breakers", "/breakers/{name}",
-            "/faults", "/faults/{id}", "/log-level", "/quit", "/reload",
+            "/upstreams/{name}/endpoints/{address}", "/faults", "/faults/{id}",
+            "/log-level", "/quit", "/reload",
         }  # fmt: skip
 
 
@@ -111,6 +112,48 @@ async def test_a_hold_expires_by_itself() -> None:
         await admin.ask("/breakers/all", "POST", body=body)
         while status_of(await proxy.get()) != 200:
             pass  # The hold is the condition; the test's own time bounds it.
+
+
+async def test_an_endpoint_ejected_by_hand_is_asked_for_nothing() -> None:
+    async with proxied() as other, proxied() as here:
+        ports = [here.origin.port, other.origin.port]
+        both = [f"127.0.0.1:{port}" for port in ports]
+        async with proxied(endpoints=both) as proxy, client_of(proxy) as admin:
+            path = f"/upstreams/app/endpoints/{both[0]}"
+            body = {"state": "ejected", "for_s": 60}
+            status, told = await admin.ask(path, "POST", body=body)
+            assert (status, told["state"], told["address"]) == (200, "ejected", both[0])
+            for _ in range(6):
+                assert status_of(await proxy.get()) == 200
+            assert [len(o.requests) for o in (here.origin, other.origin)] == [0, 6]
+            [upstream] = await admin.get("/upstreams")
+            shown = upstream["endpoints"][0]
+            assert (shown["state"], shown["cause"]) == ("ejected", "ejected by hand")
+            assert 0 < shown["left_s"] <= 60
+            status, told = await admin.ask(path, "DELETE")
+            assert (status, told["state"]) == (200, "healthy")
+            for _ in range(2):
+                await proxy.get()
+            assert here.origin.requests
+
+
+async def test_an_endpoint_that_cannot_be_ejected_is_told_so() -> None:
+    async with proxied() as proxy, client_of(proxy) as admin:
+        only = f"/upstreams/app/endpoints/127.0.0.1:{proxy.origin.port}"
+        body = {"state": "ejected"}
+        for path, expected in (
+            (only, 409),
+            ("/upstreams/app/endpoints/10.0.0.9:1", 404),
+            ("/upstreams/none/endpoints/10.0.0.9:1", 404),
+        ):
+            assert (await admin.ask(path, "POST", body=body))[0] == expected
+            assert (await admin.ask(path, "DELETE"))[0] == expected
+    two = ["127.0.0.1:1", "127.0.0.1:2"]
+    async with proxied(endpoints=two) as proxy, client_of(proxy) as admin:
+        path = "/upstreams/app/endpoints/127.0.0.1:1"
+        status, told = await admin.ask(path, "POST", body={"state": "open"})
+        assert status == 400
+        assert '"ejected" or "auto"' in json.dumps(told).replace("\\", "")
 
 
 async def test_a_breaker_held_closed_does_not_open_until_it_is_let_go() -> None:

@@ -33,9 +33,11 @@ admin: {listen: "127.0.0.1:0"}
 upstreams:
   shop: {endpoints: ["127.0.0.1:PORT"]}
   gone: {endpoints: ["127.0.0.1:1"]}
+  pair: {endpoints: ["127.0.0.1:1", "127.0.0.1:2"]}
 routes:
   - {name: shop, upstream: shop}
   - {name: gone, upstream: gone, matches: [{path: {value: /gone}}]}
+  - {name: pair, upstream: pair, matches: [{path: {value: /pair}}]}
 telemetry: {tracing: {enabled: true}, access_log: {mode: all}}
 """
 SUFFIXES = {"counter": "_total", "info": "_info"}
@@ -52,7 +54,7 @@ async def observed() -> tuple[list[Metric], list[dict[str, object]]]:
         host, port = app.addresses["inbound"]
         async with ClientSession() as session:
             # The second failure opens the breaker.
-            for path in ("/catalogue", "/gone", "/gone"):
+            for path in ("/catalogue", "/gone", "/gone", "/pair"):
                 async with session.get(f"http://{host}:{port}{path}") as answer:
                     await answer.read()
         collector = SidecarCollector(app.recorder, app.clock, lambda: app.runtime)
@@ -94,7 +96,7 @@ def test_every_attribute_of_a_span_is_told() -> None:
 async def test_every_field_of_the_log_is_listed() -> None:
     _, lines = await observed()
     found = {str(line["event"]): line for line in lines}
-    assert found.keys() == {"request", "316_FAULT", "breaker"}
+    assert found.keys() == {"request", "316_FAULT", "breaker", "endpoint"}
     for event, line in found.items():
         fields = ", ".join(f"`{name}`" for name in line if name != "event")
         row = f"| `{event}` | {fields} |"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.ends import FakeSocket
 from tests.support.proxy import body_of, header_of, status_of
 from tests.support.wire import OK, get, post
 
@@ -28,12 +29,47 @@ def drain(wire: FakeWire) -> None:
 
 
 def test_idle_connections_end_at_once(wire: FakeWire) -> None:
+    """New ones are given half a second: their first request may be on its way."""
+    old = wire.client()
+    wire.clock.advance(0.5)
     fresh, served = wire.client(), begun(wire)
     wire.origin().send(OK)
     drain(wire)
-    assert fresh.is_closed
+    assert old.is_closed
     assert served.is_closed
+    assert not fresh.is_closed
+    assert wire.acceptor.is_busy
+    wire.clock.advance(0.5)
+    assert fresh.is_closed
+    assert not wire.acceptor.is_busy
     assert wire.codes == []
+    assert not any(wire.recorder.store.limit_hits.values())
+
+
+def test_a_first_request_on_its_way_is_told_that_nothing_was_done(
+    wire: FakeWire,
+) -> None:
+    """To close before it comes would reset it: nobody could send a POST again."""
+    fresh = wire.client()
+    drain(wire)
+    fresh.send(post())
+    answer = fresh.take()
+    assert header_of(answer, "x-316-code") == "316-DRAINING"
+    assert header_of(answer, "x-316-processed") == "no"
+    assert fresh.is_closed
+
+
+def test_a_request_that_is_here_but_not_read_is_told_so_too(wire: FakeWire) -> None:
+    served = begun(wire)
+    wire.origin().send(OK)
+    served.take()
+    # What the loop will tell of in its next turn.
+    served.transport._extra["socket"] = FakeSocket(b"P")  # type: ignore[attr-defined]
+    drain(wire)
+    assert not served.is_closed
+    served.send(post())
+    assert header_of(served.take(), "x-316-processed") == "no"
+    assert served.is_closed
 
 
 def test_a_request_under_way_is_answered_then_its_connection_ends(

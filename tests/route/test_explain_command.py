@@ -66,6 +66,7 @@ def test_it_tells_what_applies_and_why_the_next_two_lost(config: str) -> None:
     assert "request 2 s, per try 500 ms" in done.stdout
     assert "retry     idempotent: at most 3, on connect-failure" in done.stdout
     assert "opens at 40% failures, or 80% slower than 1 s of 20" in done.stdout
+    assert "outlier   ejects after 5 failures in a row, half of up to 4" in done.stdout
     assert lines[-2:] == [
         "not orders (line 14): it matches too, but submit asks for the method, "
         "this one does not",

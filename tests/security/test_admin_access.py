@@ -25,6 +25,7 @@ CHANGES = [
     ("POST", "/breakers/all", OPEN),
     ("PUT", "/breakers/all", OPEN),
     ("DELETE", "/breakers/all", None),
+    ("POST", "/upstreams/app/endpoints/127.0.0.1:1", {"state": "ejected"}),
     ("POST", "/log-level", "debug"),
     ("PUT", "/log-level", "debug"),
 ]
@@ -156,6 +157,8 @@ async def test_no_handler_that_changes_something_is_reached_by_another_method() 
     assert {name for name, of in methods.items() if not of <= safe} == {
         "hold_breaker",
         "release_breaker",
+        "hold_endpoint",
+        "release_endpoint",
         "set_log_level",
         "reload",
         "quit",

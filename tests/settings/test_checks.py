@@ -55,6 +55,11 @@ APP = {"endpoints": ["127.0.0.1:8080"]}
     ("route", "path", "words"),
     [
         ({"hosts": ["a.test:80"]}, "routes[0].hosts[0]", "without scheme, port"),
+        (
+            {"top": {"upstreams": {"app": {**APP, "outlier": {"max_ejection": "9s"}}}}},
+            "upstreams.app.outlier.max_ejection",
+            "base_ejection (30 s) is over max_ejection (9 s)",
+        ),
         ({"hosts": ["x.*"]}, "routes[0].hosts[0]", "is not a host"),
         ({"timeouts": {"connect": "0s"}}, "routes[0].timeouts.connect", "over 0s"),
         (
@@ -303,6 +308,20 @@ def test_what_cannot_work_is_refused_in_its_place(
             {"top": {"upstreams": {"app": {"endpoints": ["127.0.0.1:15006"]}}}},
             "upstreams.app.endpoints[0]",
             "a loop",
+        ),
+        (
+            {
+                "top": {
+                    "upstreams": {
+                        "app": {
+                            "endpoints": ["a.test:80", "b.test:80"],
+                            "outlier": {"max_ejected": "80%"},
+                        }
+                    }
+                }
+            },
+            "upstreams.app.outlier.max_ejected",
+            "then the ejected are asked all the same",
         ),
         (
             {"top": {"upstreams": {"app": {"endpoints": ["a.test:80"] * 2}}}},

@@ -135,3 +135,16 @@ def test_what_needs_a_restart_is_told_and_left_as_it_is() -> None:
     assert kept.limits.connections == 7
     assert kept.tracing.sample_ratio == 0.5
     assert needs_restart(old, kept) == []
+
+
+def test_a_change_of_outlier_detection_is_told_with_its_units() -> None:
+    found = told(
+        upstreams={
+            "app": {
+                "endpoints": ["127.0.0.1:8080"],
+                "outlier": {"base_ejection": "1m", "on_all_down": "fail"},
+            }
+        }
+    )
+    assert 'upstream "app": outlier: base ejection: 30s -> 1m' in found
+    assert 'upstream "app": outlier: panicking: yes -> no' in found
