@@ -72,9 +72,25 @@ class Checkout:
         try:
             while not self._is_told:
                 await self._meeting
+            self._turn_to_who_is_left()
         except BaseException:
             pool.leave(self)
             raise
+
+    def _turn_to_who_is_left(self) -> None:
+        """Go to another endpoint if this one was removed while we waited.
+
+        Raises:
+            ProxyFault: There is none.
+        """
+        if not self._endpoint.is_removed:
+            return
+        upstream = self._attempt.route.upstream
+        endpoints = upstream.pool.endpoints
+        if not endpoints:
+            raise upstream.no_endpoint()
+        self._endpoint = endpoints[upstream.balancer.pick(len(endpoints))]
+        self._attempt.endpoint = self._endpoint
 
     async def _open(self) -> None:
         attempt = self._attempt

@@ -15,6 +15,7 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sidecar.descriptors import most_clients
+from sidecar.faults.catalogue import FaultCode, ProxyFault
 from sidecar.faults.render import ReplyRequest, render
 from sidecar.policy.balancer import RoundRobin
 from sidecar.policy.breaker import CircuitBreaker
@@ -25,6 +26,7 @@ from sidecar.policy.stalled import StalledReaders
 from sidecar.record.fault_feed import fault_id
 from sidecar.route.table import RouteTable
 from sidecar.upstream.connector import Connector
+from sidecar.upstream.finding import Finding
 from sidecar.upstream.pool import Pool, PoolLimits
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from sidecar.model import Fault
     from sidecar.policy.breaker import State
     from sidecar.record.recorder import Recorder
-    from sidecar.settings.snapshot import Route, Snapshot, Timeouts, Upstream
+    from sidecar.settings.snapshot import Route, Snapshot, Source, Timeouts, Upstream
     from sidecar.upstream.connection import UpstreamConnection
     from sidecar.upstream.pool import Endpoint
 
@@ -69,6 +71,7 @@ class UpstreamState:
         "budget",
         "connect_times",
         "connector",
+        "finding",
         "pool",
         "requests",
         "settings",
@@ -77,9 +80,14 @@ class UpstreamState:
     )
 
     def __init__(
-        self, settings: Upstream, clock: Clock, make_connector: MakeConnector
+        self,
+        settings: Upstream,
+        clock: Clock,
+        make_connector: MakeConnector,
+        finding: Finding | None = None,
     ) -> None:
         self.settings = settings
+        self.finding = finding  # Of endpoints that are discovered.
         self.pool = Pool(
             PoolLimits(
                 settings.max_connections,
@@ -87,7 +95,7 @@ class UpstreamState:
                 settings.pool_idle_s,
                 settings.max_requests_per_connection,
             ),
-            settings.endpoints,
+            settings.endpoints if finding is None else finding.addresses,
         )
         self.balancer = RoundRobin()
         self.connect_times = ConnectTimes()
@@ -104,6 +112,13 @@ class UpstreamState:
         """Tell whether a request or a connection of it is left."""
         pool = self.pool
         return bool(self.requests.count or pool.open_connections or pool.ending)
+
+    def no_endpoint(self) -> ProxyFault:
+        """Return the fault of a request while there is no endpoint to send it to."""
+        if self.finding is not None:
+            return self.finding.no_endpoint(self.settings.name)
+        msg = f"upstream {self.settings.name} has no endpoint"
+        return ProxyFault(FaultCode.UPSTREAM_UNHEALTHY, msg)
 
     def _forget(self, endpoint: Endpoint, connection: UpstreamConnection) -> None:
         self.pool.forget(endpoint, connection)
@@ -147,6 +162,7 @@ class Runtime:
         self.via_line = b"Via: 1.1 sidecar\r\n"
         self._dated = (-1, b"")  # Second and lines.
         self.sample_ratio = snapshot.tracing.sample_ratio
+        self.findings: dict[Source, Finding] = {}  # Whoever discovers fills them.
         self.upstreams: dict[str, UpstreamState] = {}
         self.routes: list[RouteState] = []
         self.tables: Tables = {}
@@ -188,6 +204,20 @@ class Runtime:
         still_there = set(self.routes)
         self._former_routes += [s for s in before_routes if s not in still_there]
         self._forget_former()
+
+    def finding_of(self, source: Source) -> Finding:
+        """Return what is known of a source; it begins with nothing."""
+        finding = self.findings.get(source)
+        if finding is None:
+            finding = self.findings[source] = Finding()
+        return finding
+
+    def on_found(self, source: Source) -> None:
+        """Go to the endpoints that a source has now."""
+        addresses = self.finding_of(source).addresses
+        for upstream in self._all_upstreams():
+            if upstream.settings.discovery == source:
+                upstream.pool.update(addresses)
 
     def dated_via(self) -> bytes:
         """Return `via_line` below a Date, for a response that has none.
@@ -260,7 +290,9 @@ class Runtime:
         known = self.upstreams.get(name)
         if known is not None and known.settings == settings:
             return known
-        return UpstreamState(settings, self.clock, self._make_connector)
+        source = settings.discovery
+        finding = None if source is None else self.finding_of(source)
+        return UpstreamState(settings, self.clock, self._make_connector, finding)
 
     def _route_state(
         self, route: Route, known: dict[tuple[str, str], RouteState]

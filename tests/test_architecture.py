@@ -42,6 +42,7 @@ HEIGHTS = (
     ("sidecar.admin",),
     ("sidecar.application",),
     ("sidecar.kube",),
+    ("sidecar.discovery", "sidecar.kube.api", "sidecar.kube.reflector"),
     ("sidecar.drain",),
     ("sidecar.app",),
     ("sidecar.demo",),
@@ -155,7 +156,13 @@ def test_only_the_clock_reads_the_clock() -> None:
 def test_the_exporter_and_the_web_library_load_when_they_are_needed() -> None:
     """Each only where it is used; else every start would pay for them."""
     users = {
-        "aiohttp": ("sidecar.admin", "sidecar.demo", "sidecar.kube.webhook"),
+        "aiohttp": (
+            "sidecar.admin",
+            "sidecar.demo",
+            "sidecar.kube.api",
+            "sidecar.kube.webhook",
+        ),
+        "dns": ("sidecar.discovery.dns",),
         "opentelemetry": ("sidecar.record.spans", "sidecar.record.tracing"),
         "prometheus_client": (
             "sidecar.record.collector",

@@ -123,6 +123,11 @@ def _rows(snapshot: Snapshot, head: RequestHead, explanation: Explanation) -> _R
     return rows
 
 
+def _endpoints(upstream: Upstream) -> str:
+    """Return where they are, or who knows."""
+    return str(upstream.discovery or ", ".join(map(str, upstream.endpoints)))
+
+
 def _winner_rows(snapshot: Snapshot, found: Found, head: RequestHead) -> _Rows:
     route = found.route
     upstream = snapshot.upstreams[route.upstream]
@@ -130,7 +135,7 @@ def _winner_rows(snapshot: Snapshot, found: Found, head: RequestHead) -> _Rows:
     return [
         ("route", f"{route.name} ({snapshot.source}:{route.line})"),
         ("matches", _matches(found)),
-        ("upstream", f"{route.upstream}: {', '.join(map(str, upstream.endpoints))}"),
+        ("upstream", f"{route.upstream}: {_endpoints(upstream)}"),
         ("sent on", first),
         *(("", f"{'':10}{line}") for line in others),
         ("timeouts", _timeouts(route.timeouts)),
@@ -291,7 +296,11 @@ def _route_data(snapshot: Snapshot, found: Found, head: RequestHead) -> dict[str
         "host": found.host,
         "match": _match_data(found.match),
         "template": found.template,
-        "upstream": {"name": upstream.name, "endpoints": upstream.endpoints},
+        "upstream": {
+            "name": upstream.name,
+            "endpoints": upstream.endpoints,
+            "discovery": upstream.discovery and str(upstream.discovery),
+        },
         "sent_on": sent_on(found, head),
         "timeouts": asdict(route.timeouts),
         "retry": asdict(route.retry),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sidecar.policy.breaker import CircuitBreaker
     from sidecar.policy.budget import RetryBudget
     from sidecar.settings.snapshot import Route, Snapshot, Upstream
+    from sidecar.upstream.finding import Finding
 
 
 class EndpointState(Protocol):
@@ -40,6 +41,10 @@ class PoolState(Protocol):
         """Return its addresses."""
 
     @property
+    def leaving(self) -> int:
+        """Return how many connections go to addresses that it has no more."""
+
+    @property
     def pending(self) -> int:
         """Return how many requests wait for a connection."""
 
@@ -62,6 +67,10 @@ class UpstreamState(Protocol):
     @property
     def pool(self) -> PoolState:
         """Return its connections."""
+
+    @property
+    def finding(self) -> Finding | None:
+        """Return what is known of its endpoints, if they are discovered."""
 
     @property
     def budget(self) -> RetryBudget:
@@ -118,7 +127,7 @@ class RuntimeState(Protocol):
 
 def connections_of(upstream: UpstreamState) -> tuple[int, int]:
     """Return how many connections of an upstream are idle, and how many busy."""
-    idle = busy = 0
+    idle, busy = 0, upstream.pool.leaving
     for endpoint in upstream.pool.endpoints:
         idle += len(endpoint.idle)
         busy += endpoint.busy

@@ -16,6 +16,7 @@ from sidecar.settings.compile import (
     effective_retry,
     effective_timeouts,
 )
+from sidecar.settings.discovery import mistake_in
 from sidecar.settings.filters import find_mistakes, fold
 from sidecar.settings.problem import Problem, nearest, shown
 from sidecar.wire.secret_names import MASK
@@ -132,13 +133,30 @@ def _upstream_problems(
 ) -> Iterator[Problem]:
     for name, upstream in settings.upstreams.items():
         at = ("upstreams", name)
-        if not upstream.endpoints:
-            message = "is empty: there is nowhere to send a request"
-            yield source.problem((*at, "endpoints"), message)
+        yield from _endpoint_problems(upstream, at, source)
         tls = upstream.tls
         if tls is not None and (tls.cert_file is None) != (tls.key_file is None):
             message = "cert_file and key_file go together"
             yield source.problem((*at, "tls"), message)
+
+
+def _endpoint_problems(
+    upstream: models.UpstreamSettings, at: Path_, source: Source
+) -> Iterator[Problem]:
+    """Yield why it is not known where an upstream's endpoints are."""
+    is_written = "endpoints" in upstream.model_fields_set
+    discovery = upstream.discovery
+    if discovery is None and not is_written:
+        message = "has neither endpoints nor discovery: there is nowhere to send to"
+        yield source.problem(at, message, "give one of them")
+    elif discovery is None and not upstream.endpoints:
+        message = "is empty: there is nowhere to send a request"
+        yield source.problem((*at, "endpoints"), message)
+    elif discovery is not None and is_written:
+        message = "and endpoints exclude each other: keep one of them"
+        yield source.problem((*at, "discovery"), message)
+    elif discovery is not None and (mistake := mistake_in(discovery)) is not None:
+        yield source.problem((*at, "discovery"), mistake)
 
 
 def _nesting_problems(

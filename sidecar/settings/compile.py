@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from sidecar.policy.backoff import Backoff
@@ -20,6 +21,7 @@ from sidecar.policy.retry import IDEMPOTENT, PRESETS, RetryRules
 from sidecar.settings import models
 from sidecar.settings import snapshot as compiled
 from sidecar.settings.base import Settings
+from sidecar.settings.discovery import source_of
 from sidecar.settings.filters import fold
 
 if TYPE_CHECKING:
@@ -58,7 +60,7 @@ def compile_settings(
             for index, route in enumerate(settings.routes)
         ),
         upstreams={
-            name: _upstream(name, upstream, settings.limits.buffer)
+            name: _upstream(name, upstream, settings)
             for name, upstream in settings.upstreams.items()
         },
         trusted_peers=tuple(ipaddress.ip_network(n) for n in settings.trusted_peers),
@@ -86,7 +88,7 @@ def effective_timeouts(
     given: dict[str, Any] = settings.defaults.timeouts.model_dump(exclude_none=True)
     given |= route.timeouts.model_dump(exclude_none=True)
     upstream = settings.upstreams.get(route.upstream)
-    hosts = [a.host for a in upstream.endpoints] if upstream else []
+    hosts = _hosts_of(upstream) if upstream else []
     is_near = all(_is_in_cluster(host) for host in hosts)
     connect_s = _LOCAL_CONNECT_S if is_near else _EXTERNAL_CONNECT_S
     return compiled.Timeouts(
@@ -174,10 +176,13 @@ def _overload(overload: models.OverloadSettings) -> OverloadLimits:
 
 
 def _upstream(
-    name: str, upstream: models.UpstreamSettings, buffer_bytes: int
+    name: str, upstream: models.UpstreamSettings, settings: models.FileSettings
 ) -> compiled.Upstream:
     pool, budget = upstream.pool, upstream.retry_budget
-    is_local = all(is_loopback(address.host) for address in upstream.endpoints)
+    source = source_of(upstream.discovery, settings.discovery)
+    is_local = source is None and all(
+        is_loopback(address.host) for address in upstream.endpoints
+    )
     idle_s = _LOCAL_IDLE_S if is_local else _PEER_IDLE_S
     places = min(pool.max_requests, pool.max_connections)
     return compiled.Upstream(
@@ -199,11 +204,32 @@ def _upstream(
         budget=BudgetLimits(
             budget.ratio, budget.window, budget.min_per_sec, budget.min_concurrent
         ),
-        tls=compiled.UpstreamTls(**upstream.tls.model_dump()) if upstream.tls else None,
+        tls=_tls(upstream.tls, source),
         is_peer=upstream.is_peer or is_local,
         response_header_max_bytes=upstream.response_headers,
-        buffer_bytes=buffer_bytes,
+        buffer_bytes=settings.limits.buffer,
+        discovery=source,
     )
+
+
+def _tls(
+    tls: models.TlsSettings | None, source: compiled.Source | None
+) -> compiled.UpstreamTls | None:
+    """Return how to speak TLS; what is discovered is known by the name asked for."""
+    if tls is None:
+        return None
+    found = compiled.UpstreamTls(**tls.model_dump())
+    if source is None or found.server_name is not None:
+        return found
+    return replace(found, server_name=source.host)
+
+
+def _hosts_of(upstream: models.UpstreamSettings) -> list[str]:
+    """Return where an upstream is, as far as that is written down."""
+    discovery = upstream.discovery
+    if discovery is not None and discovery.dns is not None:
+        return [discovery.dns.name]
+    return [address.host for address in upstream.endpoints]
 
 
 def _route(
