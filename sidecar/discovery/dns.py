@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     Found = tuple[list[Address], float]  # With the TTL.
 
-_LIFETIME_S: Final = 5.0  # Of one question, all servers and repetitions together.
 _FAMILIES: Final = ("A", "AAAA")
 
 
@@ -88,17 +87,17 @@ def _resolver(source: DnsSource) -> dns.asyncresolver.Resolver:
     Raises:
         LookupFailedError: The system names none.
     """
-    if not source.nameservers:
-        try:
-            return dns.asyncresolver.Resolver()
-        except (OSError, dns.exception.DNSException) as error:
-            detail = f"no name server: {error}"
-            raise LookupFailedError(FaultCode.DNS_ERR, detail) from None
-    resolver = dns.asyncresolver.Resolver(configure=False)
-    resolver.nameservers = [
-        dns.nameserver.Do53Nameserver(server.host, server.port)
-        for server in source.nameservers
-    ]
+    try:
+        resolver = dns.asyncresolver.Resolver(configure=not source.nameservers)
+    except (OSError, dns.exception.DNSException) as error:
+        detail = f"no name server: {error}"
+        raise LookupFailedError(FaultCode.DNS_ERR, detail) from None
+    resolver.lifetime = source.timeout_s
+    if source.nameservers:
+        resolver.nameservers = [
+            dns.nameserver.Do53Nameserver(server.host, server.port)
+            for server in source.nameservers
+        ]
     return resolver
 
 
@@ -157,10 +156,14 @@ async def _resolve(
 ) -> dns.resolver.Answer:
     try:
         return await resolver.resolve(
-            name, kind, raise_on_no_answer=False, lifetime=_LIFETIME_S, search=True
+            name,
+            kind,
+            raise_on_no_answer=False,
+            lifetime=resolver.lifetime,
+            search=True,
         )
     except dns.exception.Timeout:
-        detail = f"{name} {kind}: no name server answers within {_LIFETIME_S:g} s"
+        detail = f"{name} {kind}: no name server answers within {resolver.lifetime:g} s"
         raise LookupFailedError(FaultCode.DNS_TIMEOUT, detail) from None
     except dns.resolver.NXDOMAIN:
         detail = f"{name} {kind}: NXDOMAIN, nobody has this name"

@@ -102,5 +102,9 @@ def _endpoints(each: Slice, port: int) -> Iterator[Candidate]:
 
 
 def _together(known: Candidate | None, found: Candidate) -> Candidate:
-    """Return what two slices say of one address."""
-    return found if known is None or found.is_ready or not known.is_ready else known
+    """Return what two slices say of one address: the better."""
+    return found if known is None else max(known, found, key=_rank)
+
+
+def _rank(one: Candidate) -> tuple[bool, bool]:
+    return one.is_ready, _is_fit(one)

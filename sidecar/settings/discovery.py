@@ -38,6 +38,7 @@ class DnsSettings(Settings):
     name: DnsName
     port: Port | None = None
     type: Literal["A", "AAAA", "A+AAAA", "SRV"] = "A"
+    timeout: PositiveDuration = 5.0
     min_ttl: PositiveDuration = 5.0
     stale: Duration = 60.0
 
@@ -74,6 +75,7 @@ def source_of(
             dns.name,
             dns.port,
             tuple(dns.type.split("+")),
+            dns.timeout,
             dns.min_ttl,
             dns.stale,
             shared.nameservers,

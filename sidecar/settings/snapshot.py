@@ -146,6 +146,7 @@ class DnsSource:
     name: str
     port: int | None  # None: each record has its own.
     types: tuple[str, ...]  # "A" and "AAAA", or "SRV".
+    timeout_s: float  # Of one question, all servers and repetitions together.
     min_ttl_s: float
     stale_s: float  # How long an answer is used beyond its TTL, if there is no newer.
     nameservers: tuple[Address, ...]  # None: those of the system.

@@ -157,6 +157,8 @@ async def proxied(
     server = await asyncio.start_server(origin.serve, "127.0.0.1", 0)
     origin.port = server.sockets[0].getsockname()[1]
     app = {"endpoints": endpoints or [f"127.0.0.1:{origin.port}"], **(upstream or {})}
+    if "discovery" in app:
+        del app["endpoints"]
     settings = {
         "inbound": {"listen": ANYWHERE},
         "health": {"listen": ANYWHERE},
