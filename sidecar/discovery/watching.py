@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from sidecar.discovery.feed import Feed
 from sidecar.settings.snapshot import DnsSource
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from sidecar.settings.snapshot import Snapshot, Source
 
 _log = logging.getLogger(__name__)
-
-FIRST_ANSWER_S: Final = 5.0
 
 
 class Watch(Protocol):
@@ -39,15 +37,12 @@ class Discoveries:
         self._feeds: dict[Source, Feed] = {}
         self._tasks: dict[Source, asyncio.Task[None]] = {}
 
-    async def prepare(
-        self, snapshot: Snapshot, limit_s: float = FIRST_ANSWER_S
-    ) -> None:
+    async def prepare(self, snapshot: Snapshot) -> None:
         """Begin to ask for what is new, and wait for the first answers.
 
-        Args:
-            snapshot: What is about to be in force.
-            limit_s: To wait at most: who does not answer must not hold up the rest.
+        Not for long: who does not answer must not hold up the rest.
         """
+        limit_s = snapshot.first_answer_s
         wanted = _sources_of(snapshot)
         for source in wanted:
             if source not in self._tasks:

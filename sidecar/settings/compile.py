@@ -76,6 +76,7 @@ def compile_settings(
         source=source.name,
         awaits_application=settings.health.await_application,
         follows_application=settings.drain.follow_application,
+        first_answer_s=settings.discovery.first_answer,
         admin_token_file=settings.admin.token_file,
         admin_socket=settings.admin.socket,
     )

@@ -62,6 +62,7 @@ class DiscoverySettings(Settings):
     """What holds for all upstreams that are discovered."""
 
     zone: Name | None = None
+    first_answer: PositiveDuration = 5.0
     nameservers: tuple[Endpoint, ...] = ()
     service_account: FilePath = "/var/run/secrets/kubernetes.io/serviceaccount"
 

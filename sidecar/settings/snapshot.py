@@ -302,5 +302,6 @@ class Snapshot:
     source: str  # The file, or "command line".
     awaits_application: bool = False  # To be ready.
     follows_application: bool = False  # To its end.
+    first_answer_s: float = 5.0  # To wait for endpoints before they are needed.
     admin_token_file: str | None = None
     admin_socket: str | None = None

@@ -28,12 +28,12 @@ async def server() -> AsyncIterator[NameServer]:
 
 
 def asking(server: NameServer, **dns: Any) -> AbstractAsyncContextManager[Discovered]:
-    first_answer_s = dns.pop("first_answer_s", 5.0)
+    shared: dict[str, Any] = {"first_answer": dns.pop("first_answer", "5s")}
     settings = {"name": PAGES, "min_ttl": "20ms", "stale": "1m"} | dns
     if settings.get("type") != "SRV":
         settings.setdefault("port", 80)
-    top = {"nameservers": [f"127.0.0.1:{server.port}"]}
-    return discovered({"dns": settings}, top, first_answer_s=first_answer_s)
+    shared["nameservers"] = [f"127.0.0.1:{server.port}"]
+    return discovered({"dns": settings}, shared)
 
 
 async def test_each_address_of_a_name_is_an_endpoint(server: NameServer) -> None:
@@ -183,7 +183,7 @@ async def test_a_server_that_is_silent_holds_nobody_up(
     server: NameServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.is_silent = True
-    async with asking(server, first_answer_s=0.05) as found:
+    async with asking(server, first_answer="50ms") as found:
         assert found.names == []
     assert "no answer within 0.05 s" in caplog.text
 
@@ -192,7 +192,7 @@ async def test_a_server_that_is_silent_is_a_failure_of_its_own_name(
     server: NameServer,
 ) -> None:
     server.is_silent = True
-    async with asking(server, first_answer_s=0.05, timeout="50ms") as found:
+    async with asking(server, first_answer="50ms", timeout="50ms") as found:
         await found.until(lambda: found.finding.counts["failed"] > 0)
         assert found.finding.no_endpoint("app").code is FaultCode.DNS_TIMEOUT
         server.is_silent = False

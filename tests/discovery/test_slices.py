@@ -52,7 +52,7 @@ def test_a_port_that_is_not_there_is_told_with_those_that_are() -> None:
     each = endpoint_slice("one", endpoint("10.0.0.1"), ports=(HTTP, ADMIN))
     with pytest.raises(PortError, match=r"no port htp .*admin \(9090\), http \(8080\)"):
         candidates([each], "htp")
-    with pytest.raises(PortError, match="set kubernetes.port"):
+    with pytest.raises(PortError, match=r"set kubernetes\.port"):
         candidates([each], None)
 
 

@@ -7,13 +7,16 @@ import json
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import dns.rcode as dns_rcode
 import pytest
+import yaml
 from aiohttp import ClientSession
 
 from tests.discovery.slice_samples import endpoint, endpoint_slice
 from tests.support.certificates import Authority
 from tests.support.kube_api import KubeApi, kube_api, write_account
 from tests.support.name_server import NameServer, name_server
+from tests.support.process import sidecar
 from tests.support.proxy import OK, Origin, Talk, body_of, header_of, proxied, status_of
 
 if TYPE_CHECKING:
@@ -252,6 +255,7 @@ async def test_a_missing_role_is_in_the_answer_of_the_admin_api_and_the_fault(
 ) -> None:
     api, top = cluster
     api.refusals = [403] * 1000
+    top["discovery"]["first_answer"] = "50ms"
     upstream = {"discovery": {"kubernetes": {"service": "stock"}}}
     async with proxied(upstream=upstream, top=top) as proxy:
         answer = await proxy.get()
@@ -270,10 +274,90 @@ async def test_a_missing_role_is_in_the_answer_of_the_admin_api_and_the_fault(
 async def test_a_name_that_nobody_has_is_an_error_of_dns(
     server: NameServer, pods: Pods
 ) -> None:
-    async with proxied(**by_dns(server, pods)) as proxy:
+    keys = by_dns(server, pods)
+    keys["top"]["discovery"]["first_answer"] = "50ms"
+    async with proxied(**keys) as proxy:
         answer = await proxy.get()
         assert status_of(answer) == 502
         assert header_of(answer, "x-316-code") == "316-DNS-ERR"
         server.records[PAGES, "A"] = [HOSTS[0]]
         await until_hosts(proxy, HOSTS[:1])
         assert body_of(await proxy.get()) == b"ok"
+
+
+async def test_a_reload_finds_new_endpoints_before_it_takes_effect(
+    server: NameServer, pods: Pods, tmp_path: Path
+) -> None:
+    """And one that changes a cap keeps those that are known: no request fails."""
+    await pods.start(HOSTS[1])
+    server.records[PAGES, "A"] = [HOSTS[1]]
+    shared = {"nameservers": [f"127.0.0.1:{server.port}"]}
+    file = tmp_path / "sidecar.yaml"
+    dns = {"dns": {"name": PAGES, "port": pods.port}}
+    written = {"endpoints": [f"{HOSTS[0]}:{pods.port}"]}
+
+    async def reload(proxy: Proxy, app: dict[str, Any]) -> None:
+        settings = {
+            "upstreams": {"app": app},
+            "routes": [{"name": "all", "upstream": "app", "retry": {"preset": "off"}}],
+            "discovery": shared,
+        }
+        file.write_text(yaml.safe_dump(settings))
+        assert (await proxy.app.reloader.reload("a test")).result == "applied"
+
+    async with (
+        proxied(upstream=written, retry={"preset": "off"}, config=file) as proxy,
+        traffic(proxy) as statuses,
+    ):
+        await some_more(statuses)
+        await reload(proxy, {"discovery": dns})
+        assert [e.address.host for e in pool_of(proxy).endpoints] == [HOSTS[1]]
+        await some_more(statuses)
+        server.rcodes["*"] = dns_rcode.SERVFAIL
+        await reload(proxy, {"discovery": dns, "pool": {"max_requests": 99}})
+        await some_more(statuses)
+        await reload(proxy, written)
+        await some_more(statuses)
+        assert proxy.app.runtime.findings == {}
+    assert set(statuses) == {200}
+
+
+async def test_the_program_itself_finds_endpoints_by_both(
+    cluster: tuple[KubeApi, dict[str, Any]],
+    server: NameServer,
+    pods: Pods,
+    tmp_path: Path,
+) -> None:
+    """On the event loop that serves, with its metrics."""
+    api, top = cluster
+    port = {"name": "", "port": pods.port, "protocol": "TCP"}
+    api.put(endpoint_slice("one", endpoint(HOSTS[0]), ports=(port,)))
+    server.records[PAGES, "A"] = [HOSTS[0]]
+    server.is_truncating = True
+    top["discovery"]["nameservers"] = [f"127.0.0.1:{server.port}"]
+    upstreams = {
+        "pages": {"discovery": {"dns": {"name": PAGES, "port": pods.port}}},
+        "stock": {"discovery": {"kubernetes": {"service": "stock"}}},
+    }
+    matches = [{"path": {"value": "/stock"}}]
+    routes = [
+        {"name": "pages", "upstream": "pages"},
+        {"name": "stock", "upstream": "stock", "matches": matches},
+    ]
+    async with (
+        sidecar(tmp_path, upstreams=upstreams, routes=routes, **top) as proxy,
+        ClientSession() as session,
+    ):
+        for path in ("/", "/stock"):
+            async with session.get(f"http://127.0.0.1:{proxy.inbound}{path}") as got:
+                assert got.status == 200
+        async with session.get(f"http://127.0.0.1:{proxy.health}/metrics") as got:
+            lines = (await got.text()).splitlines()
+    for line in (
+        'sidecar_upstream_endpoints{state="used",upstream="pages"} 1.0',
+        'sidecar_upstream_endpoints{state="unused",upstream="stock"} 0.0',
+        'sidecar_discovery_updates_total{result="changed",upstream="stock"} 1.0',
+        'sidecar_discovery_updates_total{result="failed",upstream="pages"} 0.0',
+    ):
+        assert line in lines
+    assert any(x.startswith('sidecar_discovery_age_seconds{upstream="p') for x in lines)

@@ -54,7 +54,7 @@ class Discovered:
 
 @asynccontextmanager
 async def discovered(
-    upstream: dict[str, Any], top: dict[str, Any], *, first_answer_s: float = 5.0
+    upstream: dict[str, Any], top: dict[str, Any]
 ) -> AsyncIterator[Discovered]:
     """Watch by these settings, without a proxy before it."""
     settings = {
@@ -68,7 +68,7 @@ async def discovered(
     runtime = Runtime(snapshot, clock, Random(1), recorder)
     watches = Discoveries(runtime, clock, Random(1))
     try:
-        await watches.prepare(snapshot, first_answer_s)
+        await watches.prepare(snapshot)
         yield Discovered(runtime)
     finally:
         await watches.close()

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 Object = dict[str, Any]
 
+FIRST_TOKEN = "first"
+
 
 class KubeApi:
     """Holds objects, and what happened to them.
@@ -38,7 +40,7 @@ class KubeApi:
     """
 
     def __init__(self) -> None:
-        self.token = "first"
+        self.token = FIRST_TOKEN
         self.refusals: list[int] = []
         self.is_refusing_watches = False
         self.retry_after: str | None = None
@@ -186,8 +188,8 @@ async def kube_api(tls: ssl.SSLContext | None = None) -> AsyncIterator[KubeApi]:
         await runner.cleanup()
 
 
-def write_account(folder: Path, token: str = "first", namespace: str = "shop") -> None:
+def write_account(folder: Path, token: str = FIRST_TOKEN) -> None:
     """Write what kubelet mounts, but for the certificate."""
     folder.mkdir(exist_ok=True)
     (folder / "token").write_text(token + "\n", encoding="utf-8")
-    (folder / "namespace").write_text(namespace, encoding="utf-8")
+    (folder / "namespace").write_text("shop", encoding="utf-8")

@@ -187,7 +187,7 @@ def test_an_address_that_comes_back_is_the_endpoint_that_still_leaves() -> None:
     assert (pool.leaving, pool.open_connections) == (0, 1)
     link = Link()
     pool.give_back(endpoint, link.real, 0)
-    assert (link.closed, endpoint.idle) == (0, [link])
+    assert (link.closed, endpoint.idle) == (0, [link.real])
 
 
 def test_a_closed_connection_whose_peer_is_slow_is_waited_for() -> None:
