@@ -17,8 +17,9 @@ upstream), `max_forwards.py` (how many hops are left), `retrying.py` (once more?
 `answering.py` (what does the client get if it fails), `tunnelling.py` (and after
 a 101), `leaving.py` (what is given back at the end), `telling.py` (what is told of
 it all), `time_limits.py` (what may take how long), `rendezvous.py` (who wakes whom).
-`app.py` builds everything from the settings, and `drain.py` lets it end. `kube/`
-puts it into pods.
+`app.py` builds everything from the settings, and `drain.py` lets it end. `discovery/`
+finds endpoints that are not written down. `kube/` puts it into pods, and asks the API
+of Kubernetes.
 
 Imports go one way: cli, app, accept, exchange, then route, policy, attempt,
 faults and record; attempt imports policy, upstream and wire. The folders wire,

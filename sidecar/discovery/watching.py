@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from sidecar.discovery.feed import Feed
 from sidecar.settings.snapshot import DnsSource
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from sidecar.settings.snapshot import Snapshot, Source
 
 _log = logging.getLogger(__name__)
+
+_AFTER_BUG_S: Final = 10.0
 
 
 class Watch(Protocol):
@@ -76,9 +78,9 @@ class Discoveries:
 
     def _start(self, source: Source) -> None:
         feed = self._feeds[source] = Feed(source, self._runtime, self._clock)
-        work = _watch_of(source, feed, self._rng).run()
-        task = self._tasks[source] = asyncio.get_running_loop().create_task(work)
-        task.add_done_callback(_on_done)
+        watch = _watch_of(source, feed, self._rng)
+        loop = asyncio.get_running_loop()
+        self._tasks[source] = loop.create_task(_keep_running(watch, source))
 
 
 def _watch_of(source: Source, feed: Feed, rng: Random) -> Watch:
@@ -99,6 +101,13 @@ def _sources_of(snapshot: Snapshot) -> list[Source]:
     return list(dict.fromkeys(source for source in upstreams if source is not None))
 
 
-def _on_done(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        _log.error("a watch of discovery failed", exc_info=error)
+async def _keep_running(watch: Watch, source: Source) -> None:
+    """Run a watch; a bug in it must not leave the endpoints as they are for good."""
+    while True:
+        try:
+            await watch.run()
+        except Exception:  # noqa: BLE001 - told, and tried again
+            _log.exception("discovery: %s: a bug, or an answer that is none", source)
+        else:
+            return
+        await asyncio.sleep(_AFTER_BUG_S)

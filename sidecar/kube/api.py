@@ -27,7 +27,7 @@ Object = dict[str, Any]
 
 GONE: Final = 410
 OPENED: Final = "OPENED"  # Before the first event: the API has taken up a watch.
-_UNAUTHORIZED, _FORBIDDEN, _FIRST_ERROR = 401, 403, 400
+_OK, _UNAUTHORIZED, _FORBIDDEN = 200, 401, 403
 _PAGE: Final = 500  # Objects of one answer to a list.
 _CONNECT_S: Final = 5.0
 _ANSWER_S: Final = 30.0  # For a page, or the head of a watch.
@@ -192,7 +192,7 @@ class Api:
                     )
                 async with answer:
                     _keep_alive(answer)
-                    if answer.status >= _FIRST_ERROR:
+                    if answer.status != _OK:
                         raise _refusal(answer, await answer.read(), path)
                     yield answer
         except TimeoutError:
