@@ -93,6 +93,7 @@ def _resolver(source: DnsSource) -> dns.asyncresolver.Resolver:
         detail = f"no name server: {error}"
         raise LookupFailedError(FaultCode.DNS_ERR, detail) from None
     resolver.lifetime = source.timeout_s
+    resolver.use_search_by_default = not source.nameservers
     if source.nameservers:
         resolver.nameservers = [
             dns.nameserver.Do53Nameserver(server.host, server.port)
@@ -156,11 +157,7 @@ async def _resolve(
 ) -> dns.resolver.Answer:
     try:
         return await resolver.resolve(
-            name,
-            kind,
-            raise_on_no_answer=False,
-            lifetime=resolver.lifetime,
-            search=True,
+            name, kind, raise_on_no_answer=False, lifetime=resolver.lifetime
         )
     except dns.exception.Timeout:
         detail = f"{name} {kind}: no name server answers within {resolver.lifetime:g} s"

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sidecar.discovery.choice import usable
-from sidecar.discovery.slices import PortError, candidates
+from sidecar.discovery.slices import Part, PortError, part_of, put_together
 from sidecar.kube.api import Api, ApiError, in_cluster
 from sidecar.kube.reflector import Reflector
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from random import Random
 
     from sidecar.discovery.feed import Feed
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from sidecar.settings.snapshot import KubernetesSource
 
 ZONE: Final = "SIDECAR_ZONE"
+_GATHER_S: Final = 0.05  # What changes within it is looked at together.
 
 
 class SliceWatch:
@@ -38,6 +40,9 @@ class SliceWatch:
         self._zone = source.zone or environ.get(ZONE) or None
         self._environ = environ
         self._is_understood = True
+        self._slices: Collection[Object] = ()
+        self._parts: dict[tuple[str, str], Part] = {}
+        self._timer: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
         """Follow until cancelled; without an API to ask, tell so, and end."""
@@ -55,12 +60,24 @@ class SliceWatch:
             self,
             self._rng,
         )
-        await reflector.run()
+        try:
+            await reflector.run()
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
 
     def changed(self, slices: Collection[Object]) -> None:
-        """Go to the endpoints that are in the slices now."""
+        """Go to the endpoints in the slices, at once or soon: of a rollout come many."""
+        self._slices = slices
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            wait_s = _GATHER_S if self._feed.answered.is_set() else 0.0
+            self._timer = loop.call_later(wait_s, self._go_to_slices)
+
+    def _go_to_slices(self) -> None:
+        self._timer = None
         try:
-            found = candidates(slices, self._source.port)
+            found = put_together(self._read_parts(), self._source.port)
             self._is_understood = True
         except PortError as error:
             self._is_understood = False
@@ -68,6 +85,15 @@ class SliceWatch:
             return
         addresses = usable(found, self._zone)
         self._feed.found(addresses, len(found) - len(addresses))
+
+    def _read_parts(self) -> Iterable[Part]:
+        """Return what each slice comes to; read anew if it has changed."""
+        known, self._parts = self._parts, {}
+        for each in self._slices:
+            metadata = each["metadata"]
+            key = (str(metadata.get("name")), str(metadata["resourceVersion"]))
+            self._parts[key] = known.get(key) or part_of(each, self._source.port)
+        return self._parts.values()
 
     def heard(self) -> None:
         """Nothing has changed up to now."""

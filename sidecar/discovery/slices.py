@@ -11,6 +11,7 @@ Source:
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sidecar.discovery.choice import Candidate
@@ -28,26 +29,45 @@ class PortError(Exception):
     """No port of a Service, or more than one, is what the settings ask for."""
 
 
-def candidates(slices: Iterable[Slice], port: int | str | None) -> list[Candidate]:
-    """Return the endpoints behind a port.
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one slice comes to: worked out once, however often others change."""
+
+    family: str
+    offered: tuple[tuple[str, int], ...]  # Name and number of ports, if any are used.
+    candidates: tuple[Candidate, ...]
+
+
+def part_of(each: Slice, port: int | str | None) -> Part:
+    """Return the endpoints of one slice.
 
     Args:
-        slices: All EndpointSlices of a Service.
+        each: The slice.
         port: The name of a port, or the number of it in the pods; None: the only one.
+    """
+    ports = tuple(_ports(each))
+    found = [
+        candidate
+        for number in _matching(ports, port)
+        for candidate in _endpoints(each, number)
+    ]
+    family = str(each.get("addressType"))
+    return Part(family, ports if each.get("endpoints") else (), tuple(found))
+
+
+def put_together(parts: Iterable[Part], port: int | str | None) -> list[Candidate]:
+    """Return the endpoints of all slices, each once.
 
     Raises:
         PortError: There are endpoints, but not behind such a port.
     """
     by_family: dict[str, dict[Address, Candidate]] = {}
     offered: set[tuple[str, int]] = set()
-    for each in slices:
-        ports = list(_ports(each))
-        if each.get("endpoints"):
-            offered.update(ports)
-        family = by_family.setdefault(str(each.get("addressType")), {})
-        for number in _matching(ports, port):
-            for found in _endpoints(each, number):
-                family[found.address] = _together(family.get(found.address), found)
+    for part in parts:
+        offered.update(part.offered)
+        family = by_family.setdefault(part.family, {})
+        for found in part.candidates:
+            family[found.address] = _better(family.get(found.address), found)
     families = [by_family[name] for name in _FAMILIES if by_family.get(name)]
     if offered and not families:
         raise PortError(_words(offered, port))
@@ -66,7 +86,9 @@ def _ports(each: Slice) -> Iterator[tuple[str, int]]:
             yield port.get("name") or "", number
 
 
-def _matching(ports: list[tuple[str, int]], wanted: int | str | None) -> list[int]:
+def _matching(
+    ports: tuple[tuple[str, int], ...], wanted: int | str | None
+) -> list[int]:
     """Return the numbers of the ports that are asked for: one, or none."""
     if wanted is None:
         return [number for _, number in ports] if len(ports) == 1 else []
@@ -101,7 +123,7 @@ def _endpoints(each: Slice, port: int) -> Iterator[Candidate]:
         )
 
 
-def _together(known: Candidate | None, found: Candidate) -> Candidate:
+def _better(known: Candidate | None, found: Candidate) -> Candidate:
     """Return what two slices say of one address: the better."""
     return found if known is None else max(known, found, key=_rank)
 

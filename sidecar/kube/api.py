@@ -13,14 +13,14 @@ import asyncio
 import json
 import socket
 import ssl
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
     from pathlib import Path
 
 Object = dict[str, Any]
@@ -119,10 +119,16 @@ def in_cluster(environ: Mapping[str, str], folder: Path) -> Access:
 
 
 class Api:
-    """Lists and watches objects of one kind."""
+    """Lists and watches objects of one kind.
 
-    def __init__(self, access: Access) -> None:
+    Args:
+        access: Where it is, and who we are.
+        answer_s: To wait for a page of a list, or for the head of a watch.
+    """
+
+    def __init__(self, access: Access, answer_s: float = _ANSWER_S) -> None:
         self._access = access
+        self._answer_s = answer_s
 
     async def list(self, path: str, selector: str) -> tuple[list[Object], str]:
         """Return all objects, and the version that they are of.
@@ -137,7 +143,7 @@ class Api:
         query = {"labelSelector": selector, "limit": str(_PAGE)}
         items: list[Object] = []
         while True:
-            async with self._get(path, query, _ANSWER_S) as answer:
+            async with self._get(path, query, self._answer_s) as answer:
                 page = _object(await answer.read())
             items += page.get("items") or ()
             metadata = page.get("metadata") or {}
@@ -147,7 +153,7 @@ class Api:
 
     async def watch(
         self, path: str, selector: str, version: str, limit_s: int
-    ) -> AsyncIterator[tuple[str, Object]]:
+    ) -> AsyncGenerator[tuple[str, Object], None]:
         """Yield OPENED, then what happens after a version: type of event, object.
 
         Raises:
@@ -160,9 +166,12 @@ class Api:
             "resourceVersion": version,
             "timeoutSeconds": str(limit_s),
         }
-        async with self._get(path, query, limit_s + _SPARE_S) as answer:
+        async with (
+            self._get(path, query, limit_s + _SPARE_S) as answer,
+            aclosing(_lines(answer.content)) as lines,
+        ):
             yield OPENED, {}
-            async for line in _lines(answer.content):
+            async for line in lines:
                 event = _object(line)
                 kind, thing = str(event.get("type")), event.get("object") or {}
                 if kind == "ERROR":
@@ -186,7 +195,7 @@ class Api:
                 headers=headers,
                 timeout=limits,
             ) as session:
-                async with asyncio.timeout(_ANSWER_S):
+                async with asyncio.timeout(self._answer_s):
                     answer = await session.get(
                         path, params=query, allow_redirects=False
                     )
@@ -213,7 +222,7 @@ def _keep_alive(answer: aiohttp.ClientResponse) -> None:
             sock.setsockopt(*option)
 
 
-async def _lines(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+async def _lines(stream: aiohttp.StreamReader) -> AsyncGenerator[bytes, None]:
     """Yield lines of any length that an event may have; `readline` ends at 64 KiB."""
     pieces: list[bytes] = []
     size = 0

@@ -10,6 +10,7 @@ Whatever fails, the copy stays as it was, and is asked for again after a while.
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sidecar.kube.api import GONE, OPENED, ApiError
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 _WATCH_S: Final = (240, 480)  # Not all at once, when an API server has begun anew.
 _BACKOFF: Final = Backoff(0.5, 30.0)
-_KNOWN_EVENTS: Final = ("ADDED", "MODIFIED", "DELETED")
+_CHANGES: Final = ("ADDED", "MODIFIED", "DELETED")
 _SHORT_S: Final = 1.0  # A watch that ends sooner, and shows nothing, is no good sign.
 
 
@@ -106,24 +107,22 @@ class Reflector:
         """Take in what happens, until the watch ends."""
         loop = asyncio.get_running_loop()
         start_s = loop.time()
-        events = self._api.watch(
-            self._path, self._selector, self._version, self._rng.randint(*_WATCH_S)
-        )
-        async for kind, thing in events:
-            if kind == OPENED:
-                self._listener.heard()
-                continue
-            self._failures = 0
-            version = (thing.get("metadata") or {}).get("resourceVersion")
-            self._version = version or self._version
-            if kind in _KNOWN_EVENTS:
+        limit_s = self._rng.randint(*_WATCH_S)
+        watch = self._api.watch(self._path, self._selector, self._version, limit_s)
+        async with aclosing(watch) as events:
+            async for kind, thing in events:
                 self._take_in(kind, thing)
-            else:
-                self._listener.heard()
         if loop.time() - start_s >= _SHORT_S:
             self._failures = 0
 
     def _take_in(self, kind: str, thing: Object) -> None:
+        if kind != OPENED:
+            self._failures = 0
+            version = (thing.get("metadata") or {}).get("resourceVersion")
+            self._version = version or self._version
+        if kind not in _CHANGES:
+            self._listener.heard()
+            return
         if kind == "DELETED":
             self._objects.pop(_name(thing), None)
         else:

@@ -8,9 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.discovery.choice import usable
-from sidecar.discovery.slices import PortError, candidates
+from sidecar.discovery.choice import Candidate, usable
+from sidecar.discovery.slices import PortError, part_of, put_together
 from tests.discovery.slice_samples import ADMIN, HTTP, endpoint, endpoint_slice
+
+
+def candidates(slices: list[dict[str, Any]], port: int | str | None) -> list[Candidate]:
+    return put_together([part_of(each, port) for each in slices], port)
 
 
 def names(slices: list[dict[str, Any]], port: int | str | None = None) -> list[str]:

@@ -12,7 +12,7 @@ import pytest
 from sidecar.kube.api import Access, Api, ApiError, in_cluster
 from sidecar.kube.reflector import Reflector
 from sidecar.policy.backoff import Backoff
-from tests.support.kube_api import KubeApi, kube_api, write_account
+from tests.support.kube_api import FIRST_TOKEN, KubeApi, kube_api, write_account
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection
@@ -75,10 +75,16 @@ async def following(
     *,
     is_watching: bool = True,
     backoff: Backoff = Backoff(0.005, 0.05),  # noqa: B008 - frozen
+    answer_s: float = 30.0,
 ) -> AsyncIterator[Copy]:
     copy = Copy()
     reflector = Reflector(
-        Api(Access(api.url, account)), PATH, SELECTOR, copy, Random(1), backoff=backoff
+        Api(Access(api.url, account), answer_s),
+        PATH,
+        SELECTOR,
+        copy,
+        Random(1),
+        backoff=backoff,
     )
     task = asyncio.get_running_loop().create_task(reflector.run())
     try:
@@ -194,7 +200,7 @@ async def test_another_error_within_the_watch_is_told(
         assert "etcd is away" in copy.failures[0]
 
 
-@pytest.mark.parametrize("status", [429, 500, 503])
+@pytest.mark.parametrize("status", [302, 429, 500, 503])
 async def test_what_is_known_stays_while_the_api_fails(
     api: KubeApi, account: Path, status: int
 ) -> None:
@@ -219,8 +225,8 @@ async def test_it_begins_as_soon_as_the_api_answers(
         assert len(copy.failures) == 2
 
 
-async def test_a_token_that_was_renewed_is_read_again(
-    api: KubeApi, account: Path
+async def test_a_token_that_was_renewed_is_read_again_and_never_told(
+    api: KubeApi, account: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with following(api, account) as copy:
         api.token = "second"
@@ -230,6 +236,7 @@ async def test_a_token_that_was_renewed_is_read_again(
         write_account(account, "second")
         api.put(thing("one", 1))
         await copy.until_values(one=1)
+    assert FIRST_TOKEN not in caplog.text + str(copy.failures)
 
 
 async def test_a_missing_permission_is_told_with_the_rule_to_add(
@@ -291,6 +298,22 @@ async def test_an_api_that_ends_each_watch_at_once_is_not_asked_in_a_circle(
         await api.until_asked("watch", 6)
         api._is_ending_watches = False
     assert retries[:5] == [1, 2, 3, 4, 5]
+
+
+async def test_an_api_that_takes_requests_and_answers_none_is_left(
+    api: KubeApi, account: Path
+) -> None:
+    """What is known stays; it is asked again."""
+    api.put(thing("one", 1))
+    async with following(api, account, answer_s=0.05) as copy:
+        api.is_silent = True
+        await api.end_watches()
+        await copy.until(lambda: len(copy.failures) > 1)
+        assert "does not answer in time" in copy.failures[0]
+        assert copy.values == {"one": 1}
+        api.is_silent = False
+        api.put(thing("two", 2))
+        await copy.until_values(one=1, two=2)
 
 
 async def test_nobody_at_the_address_is_told_and_asked_again(account: Path) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Object = dict[str, Any]
 
-FIRST_TOKEN = "first"
+FIRST_TOKEN = "the-first-token"
 
 
 class KubeApi:
@@ -33,6 +33,7 @@ class KubeApi:
     Attributes:
         token: The one that is good.
         refusals: Statuses of the next answers, whatever is asked for.
+        is_silent: Take requests, and answer none.
         is_refusing_watches: Watches are 403: the Role lacks the verb.
         asked: What was asked for: "list" or "watch" with its query.
         page_size: Of lists, whatever a larger limit is asked for.
@@ -42,6 +43,7 @@ class KubeApi:
     def __init__(self) -> None:
         self.token = FIRST_TOKEN
         self.refusals: list[int] = []
+        self.is_silent = False
         self.is_refusing_watches = False
         self.retry_after: str | None = None
         self.page_size = 500
@@ -116,6 +118,8 @@ class KubeApi:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         query = dict(request.query)
         self.asked.append(("watch" if "watch" in query else "list", query))
+        while self.is_silent:
+            await asyncio.sleep(0.001)
         if self.refusals:
             return self._refuse(self.refusals.pop(0), "as the test wants it")
         if request.headers.get("Authorization") != f"Bearer {self.token}":
@@ -184,6 +188,7 @@ async def kube_api(tls: ssl.SSLContext | None = None) -> AsyncIterator[KubeApi]:
     try:
         yield found
     finally:
+        found.is_silent = False
         await found.end_watches()
         await runner.cleanup()
 
