@@ -67,7 +67,7 @@ class SliceWatch:
                 self._timer.cancel()
 
     def changed(self, slices: Collection[Object]) -> None:
-        """Go to the endpoints in the slices, at once or soon: of a rollout come many."""
+        """Go to the endpoints in the slices; soon, for of a rollout come many."""
         self._slices = slices
         if self._timer is None:
             loop = asyncio.get_running_loop()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import AsyncExitStack, asynccontextmanager
+import socket
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import dns.rcode as dns_rcode
@@ -17,36 +18,54 @@ from tests.support.certificates import Authority
 from tests.support.kube_api import KubeApi, kube_api, write_account
 from tests.support.name_server import NameServer, name_server
 from tests.support.process import sidecar
-from tests.support.proxy import OK, Origin, Talk, body_of, header_of, proxied, status_of
+from tests.support.proxy import (
+    Origin,
+    always_ok,
+    body_of,
+    header_of,
+    proxied,
+    status_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
     from pathlib import Path
 
     from sidecar.upstream.pool import Pool
-    from tests.support.proxy import Proxy, Script
+    from tests.support.proxy import Proxy
 
 PAGES = "pages.test."
+_TRIES = 50
 HOSTS = ("127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4")
 
 
-async def always_ok(talk: Talk) -> None:
-    while await talk.request():
-        await talk.send(OK)
+def held_port(hosts: Iterable[str]) -> tuple[ExitStack, int]:
+    """Return a port that is free at all of these, bound until the stack is closed."""
+    for _ in range(_TRIES):
+        with suppress(OSError), ExitStack() as stack:
+            port = 0
+            for host in hosts:
+                sock = stack.enter_context(socket.socket())
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                sock.bind((host, port))
+                port = sock.getsockname()[1]
+            return stack.pop_all(), port
+    pytest.fail("no port is free at all addresses")
 
 
 class Pods:
-    """Origins on one port of several addresses."""
+    """Origins on one port of several addresses, ours while they come and go."""
 
     def __init__(self) -> None:
-        self.port = 0
         self._stops: dict[str, AsyncExitStack] = {}
         self.origins: dict[str, Origin] = {}
+        self._held, self.port = held_port(HOSTS)
 
-    async def start(self, host: str, script: Script = always_ok) -> None:
-        origin = self.origins[host] = Origin(script)
-        server = await asyncio.start_server(origin.serve, host, self.port)
-        self.port = server.sockets[0].getsockname()[1]
+    async def start(self, host: str) -> None:
+        origin = self.origins[host] = Origin(always_ok)
+        server = await asyncio.start_server(
+            origin.serve, host, self.port, reuse_port=True
+        )
         stack = self._stops[host] = AsyncExitStack()
         stack.push_async_callback(server.wait_closed)
         stack.push_async_callback(origin.end)
@@ -58,6 +77,7 @@ class Pods:
     async def stop_all(self) -> None:
         for host in list(self._stops):
             await self.stop(host)
+        self._held.close()
 
 
 @pytest.fixture
