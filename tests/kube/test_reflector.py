@@ -269,6 +269,7 @@ async def test_an_event_of_a_megabyte_is_read(api: KubeApi, account: Path) -> No
         api.put(thing("large", 1, filling="x" * 1_000_000))
         api.put(thing("small", 2))
         await copy.until_values(large=1, small=2)
+        assert not copy.failures
 
 
 async def test_what_cannot_be_read_is_listed_anew(api: KubeApi, account: Path) -> None:
