@@ -24,6 +24,7 @@ import sidecar
 from sidecar.model import Limit
 from sidecar.policy.breaker import State
 from sidecar.record import process
+from sidecar.record.collector_discovery import discovery_metrics
 from sidecar.record.histogram import DURATION_BOUNDS_S, Exemplar, Histogram
 from sidecar.record.sources import connections_of
 from sidecar.record.store import OVERFLOW, shares_of
@@ -60,7 +61,7 @@ class SidecarCollector(Collector):
         yield from self._counters()
         yield from self._routes()
         yield from self._upstreams()
-        yield from self._discovery()
+        yield from discovery_metrics(self._shown_upstreams(), self._clock.now_s())
         yield from self._process()
         yield from self._telemetry()
 
@@ -225,21 +226,6 @@ class SidecarCollector(Collector):
             budget.add_metric([name], upstream.budget.balance(now_s))
         yield from (connections, pending, limits, budget)
 
-    def _discovery(self) -> Iterator[Metric]:
-        endpoints, updates, ages = _discovery_families()
-        now_s = self._clock.now_s()
-        for name, upstream in self._shown_upstreams():
-            endpoints.add_metric([name, "used"], len(upstream.pool.endpoints))
-            finding = upstream.finding
-            if finding is None:
-                continue
-            endpoints.add_metric([name, "unused"], finding.unused)
-            for result, count in finding.counts.items():
-                updates.add_metric([name, result], count)
-            if finding.answered_s is not None:
-                ages.add_metric([name], now_s - finding.answered_s)
-        yield from (endpoints, updates, ages)
-
     def _shown_upstreams(self) -> Iterable[tuple[str, UpstreamState]]:
         """Return as many as there is room for; a sum of caps would say nothing."""
         room = self._live_room() // 2 // _UPSTREAM_SERIES
@@ -345,28 +331,6 @@ def _upstream_families() -> tuple[GaugeMetricFamily, ...]:
         GaugeMetricFamily(
             "sidecar_retry_budget_left",
             "Retries that could be made now.",
-            labels=["upstream"],
-        ),
-    )
-
-
-def _discovery_families() -> tuple[
-    GaugeMetricFamily, CounterMetricFamily, GaugeMetricFamily
-]:
-    return (
-        GaugeMetricFamily(
-            "sidecar_upstream_endpoints",
-            "Endpoints: used, or found and not used (not ready, another zone).",
-            labels=["upstream", "state"],
-        ),
-        CounterMetricFamily(
-            "sidecar_discovery_updates",
-            "Answers about the endpoints of an upstream: changed, unchanged, failed.",
-            labels=["upstream", "result"],
-        ),
-        GaugeMetricFamily(
-            "sidecar_discovery_age_seconds",
-            "How long ago a good answer about the endpoints came.",
             labels=["upstream"],
         ),
     )
