@@ -20,8 +20,9 @@ a 101), `leaving.py` (what is given back at the end), `telling.py` (what is told
 it all), `time_limits.py` (what may take how long), `rendezvous.py` (who wakes whom).
 `destinations.py`
 keeps what there is for each place that intercepted connections were meant for.
-`app.py` builds everything from the settings, and `drain.py` lets it end. `kube/`
-puts it into pods.
+`app.py` builds everything from the settings, and `drain.py` lets it end. `discovery/`
+finds endpoints that are not written down, `observe/` writes alert rules and dashboards.
+`kube/` puts it into pods, and asks the API of Kubernetes.
 
 Imports go one way: cli, app, accept, exchange, then route, policy, attempt,
 faults and record; attempt imports policy, upstream and wire. The folders wire,

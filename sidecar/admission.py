@@ -87,8 +87,7 @@ def admit(exchange: Exchange, route: RouteState) -> None:
     if b"x-316-deadline-ms" in named or b"grpc-timeout" in named:
         _heed_deadline(exchange)
     if not upstream.pool.endpoints:
-        msg = f"upstream {settings.upstream} has no endpoint"
-        raise ProxyFault(FaultCode.UPSTREAM_UNHEALTHY, msg)
+        raise upstream.no_endpoint()
     is_body_to_come = False
     if body is not None:
         keep_bytes = settings.retry.body_buffer_bytes

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from sidecar.accept.listener import Acceptor, ListenError
 from sidecar.application import processes, until_gone, watch_port
 from sidecar.clock import Clock, LoopClock, Timer
+from sidecar.discovery.watching import Discoveries
 from sidecar.drain import Drain
 from sidecar.record import otel_env
 from sidecar.record.recorder import Recorder
@@ -68,6 +69,7 @@ class App:
             self.recorder.tracer = Tracer(self.snapshot)
         self.runtime = Runtime(self.snapshot, self.clock, rng, self.recorder)
         self.recorder.watch(self.runtime)
+        self._discoveries = Discoveries(self.runtime, self.clock, rng)
         self.acceptors = [
             Acceptor(listener.name, self.runtime)
             for listener in self.snapshot.listeners
@@ -79,6 +81,7 @@ class App:
             _adapted,
             self._on_reload,
             seen=seen,
+            prepare=self._discoveries.prepare,
         )
         self.addresses: dict[str, tuple[str, int]] = {}
         self.servers: Servers | None = None
@@ -92,7 +95,7 @@ class App:
         self._is_closed = False
 
     async def start(self) -> None:
-        """Bind every address.
+        """Find the endpoints, or give up soon; bind every address.
 
         Raises:
             ListenError: One is taken, or not ours. Nothing is left behind.
@@ -100,6 +103,7 @@ class App:
         from sidecar.admin.servers import Servers  # noqa: PLC0415 - aiohttp is heavy
 
         self.servers = Servers(self)
+        await self._discoveries.prepare(self.snapshot)
         try:
             for acceptor, listener in zip(
                 self.acceptors, self.snapshot.listeners, strict=True
@@ -173,6 +177,7 @@ class App:
             self._sweeper.cancel()
         self.recorder.stop()
         await self._end_tasks()
+        await self._discoveries.close()
         await self._cut()
         self.runtime.close()
         flushed = self._loop.run_in_executor(None, self.recorder.close, flush_s)
@@ -232,6 +237,7 @@ class App:
         if snapshot.log_level != self.snapshot.log_level:
             logging.getLogger("sidecar").setLevel(snapshot.log_level.upper())
         self.snapshot, self.settings = snapshot, loaded.settings
+        self._discoveries.follow(snapshot)
         for acceptor in self.acceptors:
             acceptor.on_reload()
 

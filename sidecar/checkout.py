@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.faults.catalogue import FaultCode, ProxyFault
 from sidecar.model import Phase
+from sidecar.standing import sound
 from sidecar.upstream.pool import Connect
 
 if TYPE_CHECKING:
@@ -72,9 +73,25 @@ class Checkout:
         try:
             while not self._is_told:
                 await self._meeting
+            self._turn_to_who_is_left()
         except BaseException:
             pool.leave(self)
             raise
+
+    def _turn_to_who_is_left(self) -> None:
+        """Go to another endpoint if this one was removed while we waited.
+
+        Raises:
+            ProxyFault: There is none.
+        """
+        if not self._endpoint.is_removed:
+            return
+        upstream = self._attempt.route.upstream
+        if not upstream.pool.endpoints:
+            raise upstream.no_endpoint()
+        endpoints = sound(upstream, self._clock.now_s())
+        self._endpoint = endpoints[upstream.balancer.pick(len(endpoints))]
+        self._attempt.endpoint = self._endpoint
 
     async def _open(self) -> None:
         attempt = self._attempt

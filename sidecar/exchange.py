@@ -219,6 +219,8 @@ class Exchange:
         attempt.admit(self.head.method)
         is_body_to_come = body is not None and not body.is_complete
         self.limits.on_attempt(now_s, is_body_to_come=is_body_to_come)
+        if not upstream.pool.endpoints:  # They were there when it was admitted.
+            raise upstream.no_endpoint()
         endpoint = attempt.endpoint = self._pick(attempt, upstream)
         granted = upstream.pool.take(endpoint, now_s, self._max_idle_s(attempt))
         if granted is None or isinstance(granted, Connect):

@@ -51,9 +51,9 @@ def common_lines(
     if host is None:
         if head.named.get(b"host") != head.authority:
             # That of the absolute form (RFC 9112, 3.2.2), or HTTP/1.0 has none.
-            host = head.authority or str(upstream.endpoints[0]).encode()
+            host = head.authority or upstream.authority
     elif not host:
-        host = str(upstream.endpoints[0]).encode()
+        host = upstream.authority
     edits = route.request_edits
     if not head.minor and b"expect" in head.named:  # RFC 9110, 10.1.1: it has none.
         edits = replace(edits, remove=edits.remove | {b"expect"})

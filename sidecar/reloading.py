@@ -2,7 +2,8 @@
 
     SIGHUP, POST /reload, the file has changed
       load    in a thread: YAML, checks, tables; traffic goes on meanwhile
-      swap    between two turns of the loop: `Runtime.adopt`
+      prepare endpoints of upstreams that are new are found, or given up soon
+  swap    between two turns of the loop: `Runtime.adopt`
       tell    log, metrics, and 316-CONFIG-REJECTED if the file is no good
 
 A file that is no good changes nothing. The file is looked at once a second by its
@@ -27,7 +28,7 @@ from sidecar.settings.problem import SettingsError
 from sidecar.settings.source import identity_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from sidecar.record.recorder import Recorder
     from sidecar.runtime import Runtime, Tables
@@ -74,6 +75,7 @@ class Reloader:
         adapt: Makes the snapshot of what was loaded.
         on_applied: Called with what is in force now.
         seen: The identity of the file when it was read, if that was a while ago.
+        prepare: Awaited before a snapshot is put in force; takes seconds at most.
     """
 
     def __init__(
@@ -85,12 +87,14 @@ class Reloader:
         on_applied: Callable[[Loaded, Snapshot], None],
         *,
         seen: Identity | None = None,
+        prepare: Callable[[Snapshot], Awaitable[None]] | None = None,
     ) -> None:
         self._path = path
         self._runtime = runtime
         self._recorder = recorder
         self._adapt = adapt
         self._on_applied = on_applied
+        self._prepare = prepare
         self._lock = asyncio.Lock()
         self._seen = identity_of(path) if seen is None else seen
 
@@ -143,6 +147,8 @@ class Reloader:
         snapshot = put_in_force(now, snapshot)
         changes = differences(now, snapshot)
         if changes:
+            if self._prepare is not None:
+                await self._prepare(snapshot)
             self._runtime.adopt(snapshot, tables)
             self._recorder.watch(self._runtime)
             self._on_applied(loaded, snapshot)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from sidecar.descriptors import most_clients
 from sidecar.destinations import Destinations, intercepted
+from sidecar.faults.catalogue import FaultCode, ProxyFault
 from sidecar.faults.render import ReplyRequest, render
 from sidecar.policy.balancer import RoundRobin
 from sidecar.policy.breaker import CircuitBreaker
@@ -28,6 +29,7 @@ from sidecar.record.fault_feed import fault_id
 from sidecar.route.destinations import holds_anywhere
 from sidecar.route.table import RouteTable
 from sidecar.upstream.connector import Connector
+from sidecar.upstream.finding import Finding
 from sidecar.upstream.pool import Pool, PoolLimits
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     from sidecar.policy.breaker import State
     from sidecar.policy.outlier import Health, Reason, Standing
     from sidecar.record.recorder import Recorder
-    from sidecar.settings.snapshot import Route, Snapshot, Timeouts, Upstream
+    from sidecar.settings.snapshot import Route, Snapshot, Source, Timeouts, Upstream
     from sidecar.upstream.connection import UpstreamConnection
     from sidecar.upstream.pool import Endpoint
 
@@ -77,6 +79,7 @@ class UpstreamState:
         "budget",
         "connect_times",
         "connector",
+        "finding",
         "outlier",
         "parts",
         "pool",
@@ -87,9 +90,14 @@ class UpstreamState:
     )
 
     def __init__(
-        self, settings: Upstream, clock: Clock, make_connector: MakeConnector
+        self,
+        settings: Upstream,
+        clock: Clock,
+        make_connector: MakeConnector,
+        finding: Finding | None = None,
     ) -> None:
         self.settings = settings
+        self.finding = finding  # Of endpoints that are discovered.
         self.pool = Pool(
             PoolLimits(
                 settings.max_connections,
@@ -97,7 +105,7 @@ class UpstreamState:
                 settings.pool_idle_s,
                 settings.max_requests_per_connection,
             ),
-            settings.endpoints,
+            settings.endpoints if finding is None else finding.addresses,
         )
         self.balancer = RoundRobin()
         self.outlier: OutlierDetector | None = None  # Off, until it is given one.
@@ -121,6 +129,13 @@ class UpstreamState:
     def healths(self) -> list[Health]:
         """Return what is known of each endpoint, in their order."""
         return [endpoint.health for endpoint in self.pool.endpoints]
+
+    def no_endpoint(self) -> ProxyFault:
+        """Return the fault of a request while there is no endpoint to send it to."""
+        if self.finding is not None:
+            return self.finding.no_endpoint(self.settings.name)
+        msg = f"upstream {self.settings.name} has no endpoint"
+        return ProxyFault(FaultCode.UPSTREAM_UNHEALTHY, msg)
 
     def _forget(self, endpoint: Endpoint, connection: UpstreamConnection) -> None:
         self.pool.forget(endpoint, connection)
@@ -164,6 +179,7 @@ class Runtime:
         self.via_line = b"Via: 1.1 sidecar\r\n"
         self._dated = (-1, b"")  # Second and lines.
         self.sample_ratio = snapshot.tracing.sample_ratio
+        self.findings: dict[Source, Finding] = {}  # Whoever discovers fills them.
         self.upstreams: dict[str, UpstreamState] = {}
         self.routes: list[RouteState] = []
         self.tables: Tables = {}
@@ -226,6 +242,20 @@ class Runtime:
         still_there = set(self.routes)
         self._former_routes += [s for s in before_routes if s not in still_there]
         self._forget_former()
+
+    def finding_of(self, source: Source) -> Finding:
+        """Return what is known of a source; it begins with nothing."""
+        finding = self.findings.get(source)
+        if finding is None:
+            finding = self.findings[source] = Finding()
+        return finding
+
+    def on_found(self, source: Source) -> None:
+        """Go to the endpoints that a source has now."""
+        addresses = self.finding_of(source).addresses
+        for upstream in self._all_upstreams():
+            if upstream.settings.discovery == source:
+                upstream.pool.update(addresses)
 
     def dated_via(self) -> bytes:
         """Return `via_line` below a Date, for a response that has none.
@@ -304,7 +334,9 @@ class Runtime:
         known = self.upstreams.get(name)
         if known is not None and known.settings == settings:
             return known
-        state = UpstreamState(settings, self.clock, self._make_connector)
+        source = settings.discovery
+        finding = None if source is None else self.finding_of(source)
+        state = UpstreamState(settings, self.clock, self._make_connector, finding)
         state.outlier = self._outlier_of(name, settings)
         return state
 

@@ -63,22 +63,33 @@ def pick(exchange: Exchange, attempt: Try, upstream: UpstreamState) -> Endpoint:
     Raises:
         ProxyFault: All are down, and that is to be told at once.
     """
-    endpoints, outlier = upstream.pool.endpoints, upstream.outlier
-    if outlier is not None and outlier.is_any_out:
-        now_s = exchange.runtime.clock.now_s()
-        fellows = upstream.healths
-        if not exchange.attempts:  # Whoever failed once is not risked again.
-            is_safe = exchange.head.method in SAFE
-            index = outlier.take_probe(fellows, now_s, is_safe=is_safe)
-            if index >= 0:
-                attempt.is_probe = True
-                return endpoints[index]
-        endpoints = [endpoints[i] for i in outlier.choose(fellows, now_s)]
-        if not endpoints:
-            raise _all_down(upstream)
+    outlier, now_s = upstream.outlier, exchange.runtime.clock.now_s()
+    # Whoever failed once is not risked again.
+    if outlier is not None and outlier.is_any_out and not exchange.attempts:
+        is_safe = exchange.head.method in SAFE
+        index = outlier.take_probe(upstream.healths, now_s, is_safe=is_safe)
+        if index >= 0:
+            attempt.is_probe = True
+            return upstream.pool.endpoints[index]
+    endpoints = sound(upstream, now_s)
     tried = {record.endpoint for record in exchange.attempts}
     skip = [i for i, e in enumerate(endpoints) if e.name in tried]
     return endpoints[upstream.balancer.pick(len(endpoints), skip)]
+
+
+def sound(upstream: UpstreamState, now_s: float) -> list[Endpoint]:
+    """Return the endpoints to choose from: all, while none is out.
+
+    Raises:
+        ProxyFault: All are down, and that is to be told at once.
+    """
+    endpoints, outlier = upstream.pool.endpoints, upstream.outlier
+    if outlier is None or not outlier.is_any_out:
+        return endpoints
+    chosen = outlier.choose(upstream.healths, now_s)
+    if not chosen:
+        raise _all_down(upstream)
+    return [endpoints[index] for index in chosen]
 
 
 def settle(attempt: Try, health: Health, now_s: float) -> bool:

@@ -45,6 +45,7 @@ HEIGHTS = (
     ("sidecar.admin",),
     ("sidecar.application",),
     ("sidecar.kube",),
+    ("sidecar.discovery", "sidecar.kube.api", "sidecar.kube.reflector"),
     ("sidecar.drain",),
     ("sidecar.app",),
     ("sidecar.demo",),
@@ -162,8 +163,10 @@ def test_the_exporter_and_the_web_library_load_when_they_are_needed() -> None:
             "sidecar.admin",
             "sidecar.demo",
             "sidecar.kube.account",
+            "sidecar.kube.api",
             "sidecar.kube.webhook",
         ),
+        "dns": ("sidecar.discovery.dns",),
         "opentelemetry": ("sidecar.record.spans", "sidecar.record.tracing"),
         "prometheus_client": (
             "sidecar.record.collector",

@@ -313,6 +313,23 @@ def _upstream(name: str, upstream: UpstreamState, now_s: float) -> dict[str, Any
             }
             for e in upstream.pool.endpoints
         ],
+        "leaving": upstream.pool.leaving,
+        "discovery": _discovery(upstream, now_s),
+    }
+
+
+def _discovery(upstream: UpstreamState, now_s: float) -> dict[str, Any] | None:
+    """Return how endpoints are found that are not written down."""
+    finding = upstream.finding
+    if finding is None:
+        return None
+    answered_s = finding.answered_s
+    return {
+        "source": str(upstream.settings.discovery),
+        "unused": finding.unused,
+        "age_s": None if answered_s is None else round(now_s - answered_s, 3),
+        "failure": finding.failure,
+        "updates": finding.counts,
     }
 
 

@@ -153,11 +153,11 @@ def _elsewhere_rows(routes: list[Route], to: Address | None) -> _Rows:
     ]
 
 
-def _upstream(upstream: Upstream) -> str:
-    where = ", ".join(map(str, upstream.endpoints))
+def _endpoints(upstream: Upstream) -> str:
+    """Return where they are, or who knows."""
     if upstream.is_original:
-        where = "where the connection was meant to go"
-    return f"{upstream.name}: {where}"
+        return "where the connection was meant to go"
+    return str(upstream.discovery or ", ".join(map(str, upstream.endpoints)))
 
 
 def _winner_rows(snapshot: Snapshot, found: Found, head: RequestHead) -> _Rows:
@@ -167,7 +167,7 @@ def _winner_rows(snapshot: Snapshot, found: Found, head: RequestHead) -> _Rows:
     return [
         ("route", f"{route.name} ({_place(snapshot, route)})"),
         ("matches", _matches(found)),
-        ("upstream", _upstream(upstream)),
+        ("upstream", f"{route.upstream}: {_endpoints(upstream)}"),
         ("sent on", first),
         *(("", f"{'':10}{line}") for line in others),
         ("timeouts", _timeouts(route.timeouts)),
@@ -359,7 +359,11 @@ def _route_data(snapshot: Snapshot, found: Found, head: RequestHead) -> dict[str
         "host": found.host,
         "match": _match_data(found.match),
         "template": found.template,
-        "upstream": {"name": upstream.name, "endpoints": upstream.endpoints},
+        "upstream": {
+            "name": upstream.name,
+            "endpoints": upstream.endpoints,
+            "discovery": upstream.discovery and str(upstream.discovery),
+        },
         "sent_on": sent_on(found, head),
         "timeouts": asdict(route.timeouts),
         "retry": asdict(route.retry),

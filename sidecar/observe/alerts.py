@@ -141,7 +141,7 @@ def _breaker(scope: Scope) -> Alert:
 
 
 def _ejected(scope: Scope) -> Alert:
-    ejected = scope.series("sidecar_upstream_endpoints_ejected")
+    ejected = scope.series("sidecar_upstream_endpoints", 'state="ejected"')
     return Alert(
         name="SidecarEndpointEjected",
         severity=Severity.P2,

@@ -25,6 +25,7 @@ from sidecar.model import Limit
 from sidecar.policy.breaker import State
 from sidecar.policy.outlier import Standing
 from sidecar.record import process
+from sidecar.record.collector_discovery import discovery_metrics
 from sidecar.record.histogram import DURATION_BOUNDS_S, Exemplar, Histogram
 from sidecar.record.sources import connections_of
 from sidecar.record.store import OVERFLOW, shares_of
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 _Buckets = list[Any]  # The stubs do not know that an exemplar may be None.
 _STATES = {State.CLOSED: 0, State.HALF_OPEN: 1, State.OPEN: 2}
 _ROUTE_SERIES = 2
-_UPSTREAM_SERIES = 19
+_UPSTREAM_SERIES = 21
 
 
 class SidecarCollector(Collector):
@@ -62,6 +63,7 @@ class SidecarCollector(Collector):
         yield from self._intercepted()
         yield from self._routes()
         yield from self._upstreams()
+        yield from discovery_metrics(self._shown_upstreams(), self._clock.now_s())
         yield from self._process()
         yield from self._telemetry()
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sidecar.policy.budget import RetryBudget
     from sidecar.policy.outlier import Health, OutlierDetector
     from sidecar.settings.snapshot import Route, Snapshot, Upstream
+    from sidecar.upstream.finding import Finding
 
 
 class EndpointState(Protocol):
@@ -43,6 +44,10 @@ class PoolState(Protocol):
     @property
     def endpoints(self) -> Sequence[EndpointState]:
         """Return its addresses."""
+
+    @property
+    def leaving(self) -> int:
+        """Return how many connections go to addresses that it has no more."""
 
     @property
     def pending(self) -> int:
@@ -83,6 +88,10 @@ class UpstreamState(Protocol):
     @property
     def parts(self) -> Sequence[UpstreamState]:
         """Return its twins, one a destination, if it is the original destination."""
+
+    @property
+    def finding(self) -> Finding | None:
+        """Return what is known of its endpoints, if they are discovered."""
 
     @property
     def budget(self) -> RetryBudget:
@@ -149,6 +158,7 @@ def connections_of(upstream: UpstreamState) -> tuple[int, int]:
     """Return how many connections of an upstream are idle, and how many busy."""
     idle = busy = 0
     for each in (upstream, *upstream.parts):
+        busy += each.pool.leaving
         for endpoint in each.pool.endpoints:
             idle += len(endpoint.idle)
             busy += endpoint.busy

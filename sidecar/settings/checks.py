@@ -16,6 +16,7 @@ from sidecar.settings.compile import (
     effective_retry,
     effective_timeouts,
 )
+from sidecar.settings.discovery import mistake_in
 from sidecar.settings.filters import find_mistakes, fold
 from sidecar.settings.problem import Problem, nearest, shown
 from sidecar.wire.secret_names import MASK
@@ -132,11 +133,7 @@ def _upstream_problems(
 ) -> Iterator[Problem]:
     for name, upstream in settings.upstreams.items():
         at = ("upstreams", name)
-        if upstream.original_destination:
-            yield from _original_problems(upstream, at, source)
-        elif not upstream.endpoints:
-            message = "is empty: there is nowhere to send a request"
-            yield source.problem((*at, "endpoints"), message)
+        yield from _endpoint_problems(upstream, at, source)
         tls = upstream.tls
         outlier = upstream.outlier
         if outlier != "off" and outlier.base_ejection > outlier.max_ejection:
@@ -153,14 +150,30 @@ def _upstream_problems(
             yield source.problem((*at, "tls"), message)
 
 
-def _original_problems(
+def _endpoint_problems(
     upstream: models.UpstreamSettings, at: Path_, source: Source
 ) -> Iterator[Problem]:
-    """Yield what does not go with connections that know where they are meant to go."""
-    if upstream.endpoints:
-        message = "there are endpoints, and original_destination, too: keep one of them"
-        yield source.problem((*at, "original_destination"), message)
-    if upstream.tls is not None and not upstream.tls.server_name:
+    """Yield why it is not known where an upstream's endpoints are."""
+    given = {
+        "endpoints": "endpoints" in upstream.model_fields_set,
+        "discovery": upstream.discovery is not None,
+        "original_destination": upstream.original_destination,
+    }
+    ways = [name for name, is_given in given.items() if is_given]
+    discovery = upstream.discovery
+    if not ways:
+        message = f"has none of {', '.join(given)}: there is nowhere to send to"
+        yield source.problem(at, message, "give one of them")
+    elif len(ways) > 1:
+        message = f"and {ways[0]} exclude each other: keep one of them"
+        yield source.problem((*at, ways[-1]), message)
+    elif given["endpoints"] and not upstream.endpoints:
+        message = "is empty: there is nowhere to send a request"
+        yield source.problem((*at, "endpoints"), message)
+    elif discovery is not None and (mistake := mistake_in(discovery)) is not None:
+        yield source.problem((*at, "discovery"), mistake)
+    is_nameless = upstream.tls is not None and not upstream.tls.server_name
+    if upstream.original_destination and is_nameless:
         message = "has no server_name, and an original destination has no name"
         yield source.problem((*at, "tls"), message, "set tls.server_name")
 

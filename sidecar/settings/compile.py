@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from sidecar.policy.backoff import Backoff
@@ -21,6 +22,7 @@ from sidecar.policy.retry import IDEMPOTENT, PRESETS, RetryRules
 from sidecar.settings import models, passing
 from sidecar.settings import snapshot as compiled
 from sidecar.settings.base import Settings
+from sidecar.settings.discovery import source_of
 from sidecar.settings.filters import fold
 
 if TYPE_CHECKING:
@@ -60,7 +62,7 @@ def compile_settings(
             for index, route in enumerate((*settings.routes, *passing.routes(settings)))
         ),
         upstreams={
-            name: _upstream(name, upstream, settings.limits.buffer)
+            name: _upstream(name, upstream, settings)
             for name, upstream in {
                 **settings.upstreams,
                 **passing.upstreams(settings),
@@ -80,6 +82,7 @@ def compile_settings(
         source=source.name,
         awaits_application=settings.health.await_application,
         follows_application=settings.drain.follow_application,
+        first_answer_s=settings.discovery.first_answer,
         admin_token_file=settings.admin.token_file,
         admin_socket=settings.admin.socket,
     )
@@ -114,11 +117,10 @@ def effective_timeouts(
     given: dict[str, Any] = settings.defaults.timeouts.model_dump(exclude_none=True)
     given |= route.timeouts.model_dump(exclude_none=True)
     upstream = settings.upstreams.get(route.upstream)
-    hosts = [a.host for a in upstream.endpoints] if upstream else []
     if upstream is None or upstream.original_destination:
         is_near = route.listener == "inbound"
     else:
-        is_near = all(_is_in_cluster(host) for host in hosts)
+        is_near = all(_is_in_cluster(host) for host in _hosts_of(upstream))
     connect_s = _LOCAL_CONNECT_S if is_near else _EXTERNAL_CONNECT_S
     return compiled.Timeouts(
         request_s=_limit_s(given.get("request", 15.0)),
@@ -215,11 +217,13 @@ def _overload(overload: models.OverloadSettings) -> OverloadLimits:
 
 
 def _upstream(
-    name: str, upstream: models.UpstreamSettings, buffer_bytes: int
+    name: str, upstream: models.UpstreamSettings, settings: models.FileSettings
 ) -> compiled.Upstream:
     pool, budget = upstream.pool, upstream.retry_budget
+    source = source_of(upstream.discovery, settings.discovery)
     is_original = upstream.original_destination
-    is_local = not is_original and all(
+    is_written = source is None and not is_original
+    is_local = is_written and all(
         is_loopback(address.host) for address in upstream.endpoints
     )
     idle_s = _LOCAL_IDLE_S if is_local or is_original else _PEER_IDLE_S
@@ -244,11 +248,12 @@ def _upstream(
             budget.ratio, budget.window, budget.min_per_sec, budget.min_concurrent
         ),
         outlier=_outlier(upstream.outlier),
-        tls=compiled.UpstreamTls(**upstream.tls.model_dump()) if upstream.tls else None,
+        tls=_tls(upstream.tls, source),
         is_peer=upstream.is_peer or is_local,
         response_header_max_bytes=upstream.response_headers,
-        buffer_bytes=buffer_bytes,
+        buffer_bytes=settings.limits.buffer,
         is_original=is_original,
+        discovery=source,
     )
 
 
@@ -271,6 +276,26 @@ def _outlier(
         success_rate_min_requests=outlier.success_rate_min_requests,
         avoid_s=outlier.avoid,
     )
+
+
+def _tls(
+    tls: models.TlsSettings | None, source: compiled.Source | None
+) -> compiled.UpstreamTls | None:
+    """Return how to speak TLS; what is discovered is known by the name asked for."""
+    if tls is None:
+        return None
+    found = compiled.UpstreamTls(**tls.model_dump())
+    if source is None or found.server_name is not None:
+        return found
+    return replace(found, server_name=source.host)
+
+
+def _hosts_of(upstream: models.UpstreamSettings) -> list[str]:
+    """Return where an upstream is, as far as that is written down."""
+    discovery = upstream.discovery
+    if discovery is not None and discovery.dns is not None:
+        return [discovery.dns.name]
+    return [address.host for address in upstream.endpoints]
 
 
 def _route(

@@ -14,7 +14,13 @@ from __future__ import annotations
 from dataclasses import fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from sidecar.settings.snapshot import Address, FieldMatch, Listener
+from sidecar.settings.snapshot import (
+    Address,
+    DnsSource,
+    FieldMatch,
+    KubernetesSource,
+    Listener,
+)
 from sidecar.settings.units import format_duration, format_size
 from sidecar.wire.secret_names import MASK, without_secrets_of_urls
 
@@ -177,7 +183,7 @@ def _shown(value: Any, unit: str) -> str:
         return str(_UNITS[unit](value))
     if isinstance(value, FieldMatch):
         return f"{value.name}: {MASK}"
-    if isinstance(value, Address | Listener):
+    if isinstance(value, Address | Listener | DnsSource | KubernetesSource):
         return str(value)
     if is_dataclass(value) and not isinstance(value, type):
         parts = ((f.name, getattr(value, f.name)) for f in fields(value) if f.compare)
@@ -192,6 +198,8 @@ def _shown(value: Any, unit: str) -> str:
 
 
 def _endpoints(upstream: Upstream) -> str:
+    if upstream.discovery is not None:
+        return str(upstream.discovery)
     return ", ".join(map(str, upstream.endpoints)) or "no endpoint"
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, Field, IPvAnyNetwork
+from pydantic import AliasChoices, ConfigDict, Field, IPvAnyNetwork
 
 from sidecar.policy.retry import Condition
 from sidecar.settings.base import (
@@ -25,6 +25,7 @@ from sidecar.settings.base import (
     SocketPath,
     TargetPath,
 )
+from sidecar.settings.discovery import DiscoverySettings, UpstreamDiscoverySettings
 from sidecar.settings.filters import FilterSettings
 from sidecar.settings.snapshot import Address
 from sidecar.settings.units import (
@@ -220,12 +221,23 @@ class OutlierSettings(Settings):
 
 
 class UpstreamSettings(Settings):
-    """A named set of endpoints."""
+    """A named set of endpoints: written down, or discovered."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [
+                {"required": ["endpoints"]},
+                {"required": ["discovery"]},
+                {"required": ["original_destination"]},
+            ]
+        }
+    )
 
     endpoints: tuple[Endpoint, ...] = Field(
         default=(), json_schema_extra={"minItems": 1}
     )
     original_destination: bool = False
+    discovery: UpstreamDiscoverySettings | None = None
     pool: PoolSettings = PoolSettings()
     retry_budget: BudgetSettings = BudgetSettings()
     outlier: OutlierSettings | Literal["off"] = OutlierSettings()
@@ -422,6 +434,7 @@ class FileSettings(Settings):
     limits: LimitSettings = LimitSettings()
     overload: OverloadSettings = OverloadSettings()
     defaults: DefaultSettings = DefaultSettings()
+    discovery: DiscoverySettings = DiscoverySettings()
     upstreams: dict[Name, UpstreamSettings]
     routes: tuple[RouteSettings, ...]
     telemetry: TelemetrySettings = TelemetrySettings()

@@ -171,11 +171,60 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
+class DnsSource:
+    """A name whose addresses are the endpoints of an upstream."""
+
+    name: str
+    port: int | None  # None: each record has its own.
+    types: tuple[str, ...]  # "A" and "AAAA", or "SRV".
+    timeout_s: float  # Of one question, all servers and repetitions together.
+    min_ttl_s: float
+    stale_s: float  # How long an answer is used beyond its TTL, if there is no newer.
+    nameservers: tuple[Address, ...]  # None: those of the system.
+
+    def __str__(self) -> str:
+        """Return what is asked for."""
+        return f"dns {'+'.join(self.types)} {self.name}"
+
+    @property
+    def host(self) -> str:
+        """The name of what is behind it: of SRV, without service and protocol."""
+        labels = self.name.rstrip(".").split(".")
+        return ".".join(label for label in labels if not label.startswith("_"))
+
+
+@dataclass(frozen=True, slots=True)
+class KubernetesSource:
+    """A Service whose EndpointSlices hold the endpoints of an upstream."""
+
+    service: str
+    namespace: str | None  # None: that of this pod.
+    port: int | str | None  # Number of the pod's, or name; None: it has one only.
+    zone: str | None  # Of this pod; None: the environment may know.
+    account_folder: str  # With token, ca.crt and namespace.
+
+    def __str__(self) -> str:
+        """Return what is asked for."""
+        place = f"{self.namespace}/" if self.namespace else ""
+        return f"kubernetes service {place}{self.service}"
+
+    @property
+    def host(self) -> str:
+        """The name of the Service, as its certificate would have it."""
+        return (
+            f"{self.service}.{self.namespace}.svc" if self.namespace else self.service
+        )
+
+
+Source = DnsSource | KubernetesSource
+
+
+@dataclass(frozen=True, slots=True)
 class Upstream:
     """A named set of endpoints, with its caps."""
 
     name: str
-    endpoints: tuple[Address, ...]
+    endpoints: tuple[Address, ...]  # Empty: `discovery` finds them.
     max_connections: int  # Of all endpoints together.
     max_pending: int  # Requests that wait for a connection.
     max_requests: int  # In flight at once.
@@ -192,6 +241,19 @@ class Upstream:
     response_header_max_bytes: int
     buffer_bytes: int  # Of one direction of one connection, as for clients.
     is_original: bool = False  # Each connection to where it was meant to go.
+    discovery: Source | None = None
+    authority: bytes = field(init=False, repr=False, compare=False)  # Host, if unknown.
+
+    def __post_init__(self) -> None:
+        """Find out once what a request is for that does not say so."""
+        source = self.discovery
+        if source is None:
+            authority = str(self.endpoints[0]) if self.endpoints else self.name
+        elif isinstance(source.port, int):
+            authority = f"{source.host}:{source.port}"
+        else:
+            authority = source.host
+        object.__setattr__(self, "authority", authority.encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,5 +347,6 @@ class Snapshot:
     interception: dict[str, Interception] = field(default_factory=dict)  # By listener.
     awaits_application: bool = False  # To be ready.
     follows_application: bool = False  # To its end.
+    first_answer_s: float = 5.0  # To wait for endpoints before they are needed.
     admin_token_file: str | None = None
     admin_socket: str | None = None

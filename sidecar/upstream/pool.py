@@ -6,6 +6,10 @@
 The newest idle connection is taken first, so that the others grow old and are
 closed; a connection idle for longer than its limit is never used, since the
 application is about to close it, or just did (the keep-alive race).
+
+The addresses may change at any time (`update`): an endpoint that stays keeps its
+connections; of one that is removed the idle ones are closed at once, and the busy
+ones count until they end with their requests.
 """
 
 from __future__ import annotations
@@ -18,6 +22,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 from sidecar.policy.outlier import Health
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sidecar.settings.snapshot import Address
     from sidecar.upstream.connection import UpstreamConnection
 
@@ -35,7 +41,7 @@ class PoolLimits:
 class Endpoint:
     """One address of an upstream, and its connections."""
 
-    __slots__ = ("address", "busy", "health", "idle", "name")
+    __slots__ = ("address", "busy", "health", "idle", "is_removed", "name")
 
     def __init__(self, address: Address) -> None:
         self.address = address
@@ -43,6 +49,7 @@ class Endpoint:
         self.health = Health(self.name)
         self.busy = 0  # Connecting ones included.
         self.idle: list[UpstreamConnection] = []  # Oldest first.
+        self.is_removed = False  # Its connections are used once, no request begins.
 
     def __repr__(self) -> str:
         """Return its state in a line."""
@@ -69,6 +76,7 @@ class Pool:
     __slots__ = (
         "_ending",
         "_is_retired",
+        "_leaving",
         "_limits",
         "_told",
         "_waiters",
@@ -78,6 +86,7 @@ class Pool:
     def __init__(self, limits: PoolLimits, addresses: tuple[Address, ...]) -> None:
         self._limits = limits
         self.endpoints = [Endpoint(address) for address in addresses]
+        self._leaving: list[Endpoint] = []  # Removed, with requests under way.
         self._waiters: deque[Waiter] = deque()
         self._is_retired = False
         self._told = 0  # Waiters whose turn it is, and who have not come yet.
@@ -100,7 +109,33 @@ class Pool:
     @property
     def open_connections(self) -> int:
         """How many connections are open or being opened."""
-        return sum(e.busy + len(e.idle) for e in self.endpoints)
+        count = sum(e.busy + len(e.idle) for e in self.endpoints)
+        return count + self.leaving if self._leaving else count
+
+    @property
+    def leaving(self) -> int:
+        """How many connections go to endpoints that were removed since."""
+        return sum(e.busy for e in self._leaving)
+
+    def update(self, addresses: Iterable[Address]) -> None:
+        """Go to these addresses from now on; what is under way ends where it is."""
+        before = {e.address: e for e in (*self.endpoints, *self._leaving)}
+        kept: list[Endpoint] = []
+        for address in dict.fromkeys(addresses):
+            endpoint = before.pop(address, None) or Endpoint(address)
+            endpoint.is_removed = False
+            kept.append(endpoint)
+        removed = list(before.values())
+        self.endpoints = kept
+        self._leaving = [endpoint for endpoint in removed if endpoint.busy]
+        for endpoint in removed:
+            endpoint.is_removed = True
+            while endpoint.idle:
+                self._end(endpoint.idle.pop())
+                self._tell_next()
+        if not kept:  # Nothing to wait for.
+            while self._waiters:
+                self._tell_next()
 
     def take(
         self,
@@ -166,7 +201,10 @@ class Pool:
         endpoint.busy -= 1
         most = self._limits.max_requests_per_connection
         is_fit = connection.release() and (most is None or connection.served < most)
-        if is_fit and not self._is_retired:
+        if endpoint.is_removed:
+            self._let_go(endpoint)
+            self._end(connection)
+        elif is_fit and not self._is_retired:
             connection.idle_since_s = now_s
             endpoint.idle.append(connection)
         else:
@@ -177,6 +215,8 @@ class Pool:
     def give_up(self, endpoint: Endpoint) -> None:
         """A grant came to nothing: the connection failed or is gone."""
         endpoint.busy -= 1
+        if endpoint.is_removed:
+            self._let_go(endpoint)
         self._tell_next()
 
     def forget(self, endpoint: Endpoint, connection: UpstreamConnection) -> None:
@@ -216,6 +256,11 @@ class Pool:
         """Wait for no peer any more: the process ends."""
         while self._ending:
             self._ending.pop().abort()
+
+    def _let_go(self, endpoint: Endpoint) -> None:
+        """Forget a removed endpoint with its last request."""
+        if not endpoint.busy and endpoint in self._leaving:
+            self._leaving.remove(endpoint)
 
     def _end(self, connection: UpstreamConnection) -> None:
         if connection.close():

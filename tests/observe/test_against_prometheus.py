@@ -49,8 +49,6 @@ telemetry: {access_log: {mode: "off"}}
 FAULTY = "x-316-deadline-ms: x"  # 400, by the proxy itself.
 METRIC = re.compile(r"\b(?:app|sidecar|http_server)_[a-z0-9_]+")
 _PATIENCE_S = 45
-# Not every sidecar has it yet: the alert is silent where it is missing.
-MAY_BE_MISSING = {"sidecar_upstream_endpoints_ejected"}
 
 
 @asynccontextmanager
@@ -116,7 +114,7 @@ async def test_every_metric_that_a_query_names_is_exported(tmp_path: Path) -> No
     async with eventful(tmp_path) as proxy, prometheus_of(proxy, tmp_path) as asked:
         await asked.ask("query", query="sidecar_uptime_seconds")
         known = set(await asked.ask("label/__name__/values"))
-    assert named - known <= MAY_BE_MISSING
+    assert named <= known
     assert len(named) > 20
 
 

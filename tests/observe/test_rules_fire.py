@@ -64,6 +64,11 @@ def of_upstream(name: str, value: int) -> Series:
     return series(name, f"{value}x30", upstream="app")
 
 
+def ejected(count: int) -> Series:
+    name = "sidecar_upstream_endpoints"
+    return series(name, f"{count}x30", upstream="app", state="ejected")
+
+
 def skipped(reason: str) -> Series:
     name = "sidecar_retries_skipped_total"
     return series(name, "0+6x30", upstream="app", reason=reason)
@@ -110,11 +115,11 @@ CASES: list[tuple[str, Series, str, set[str]]] = [
     ("a breaker that closed", breaker("2x9 0x20"), "20m", set()),
     (
         "an endpoint ejected",
-        of_upstream("sidecar_upstream_endpoints_ejected", 1),
+        ejected(1),
         "10m",
         {"SidecarEndpointEjected"},
     ),
-    ("none ejected", of_upstream("sidecar_upstream_endpoints_ejected", 0), "9m", set()),
+    ("none ejected", ejected(0), "9m", set()),
     ("a full pool", pool(900), "10m", {"SidecarPoolNearlyFull"}),
     ("a pool with room", pool(700), "10m", set()),
     (

@@ -16,6 +16,7 @@ from sidecar.settings.load import load_text
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
 
     Script = Callable[["Talk"], Awaitable[None]]
 
@@ -149,14 +150,20 @@ async def proxied(
     *,
     upstream: dict[str, Any] | None = None,
     endpoints: list[str] | None = None,
+    config: Path | None = None,
     **route: Any,
 ) -> AsyncIterator[Proxy]:
-    """Run a sidecar with one route, whose keys are given, before `script`."""
+    """Run a sidecar with one route, whose keys are given, before `script`.
+
+    `config` is the file of a reload; it need not be there before.
+    """
     top = route.pop("top", {})
     origin = Origin(script)
     server = await asyncio.start_server(origin.serve, "127.0.0.1", 0)
     origin.port = server.sockets[0].getsockname()[1]
     app = {"endpoints": endpoints or [f"127.0.0.1:{origin.port}"], **(upstream or {})}
+    if "discovery" in app:
+        del app["endpoints"]
     settings = {
         "inbound": {"listen": ANYWHERE},
         "health": {"listen": ANYWHERE},
@@ -166,7 +173,8 @@ async def proxied(
         "telemetry": {"access_log": {"mode": "off"}},
         **top,
     }
-    sidecar = App(load_text(yaml.safe_dump(settings)), stream=StringIO())
+    loaded = load_text(yaml.safe_dump(settings))
+    sidecar = App(loaded, stream=StringIO(), config=str(config or "") or None)
     await sidecar.start()
     try:
         yield Proxy(sidecar, origin)

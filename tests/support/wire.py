@@ -71,8 +71,9 @@ def snapshot_of(
     **route: Any,
 ) -> Snapshot:
     """Return a configuration with keys of its one upstream, the top and one route."""
+    where = {} if "discovery" in (upstream or {}) else {"endpoints": ["10.0.0.1:80"]}
     settings = {
-        "upstreams": {"app": {"endpoints": ["10.0.0.1:80"], **(upstream or {})}},
+        "upstreams": {"app": {**where, **(upstream or {})}},
         "routes": [{"name": "all", "upstream": "app", **route}],
         "telemetry": {"access_log": {"mode": "off"}},
         **(top or {}),
