@@ -24,7 +24,8 @@ ROOT = Path(sidecar.__file__).parent
 # fmt: off
 HEIGHTS = (
     ("sidecar.clock", "sidecar.model", "sidecar.rendezvous", "sidecar.water_marks",
-     "sidecar.faults.spec", "sidecar.transports", "sidecar.descriptors"),
+     "sidecar.faults.spec", "sidecar.transports", "sidecar.descriptors",
+     "sidecar.capacity", "sidecar.cgroup"),
     ("sidecar.wire",),
     ("sidecar.faults",),
     ("sidecar.policy",),

@@ -24,6 +24,7 @@ import sidecar
 from sidecar.model import Limit
 from sidecar.policy.breaker import State
 from sidecar.record import process
+from sidecar.record.collector_resources import resource_metrics
 from sidecar.record.histogram import DURATION_BOUNDS_S, Exemplar, Histogram
 from sidecar.record.sources import connections_of
 from sidecar.record.store import OVERFLOW, shares_of
@@ -245,6 +246,7 @@ class SidecarCollector(Collector):
             "CPU of the proxy since the last scrape, in percent of one core.",
             self._cpu.percent(now_s, process.cpu_s(), age_s),
         )
+        yield from resource_metrics(self._recorder)
         yield GaugeMetricFamily(
             "sidecar_loop_lag_seconds",
             "How late the event loop was at worst, in the last ten seconds or so.",
