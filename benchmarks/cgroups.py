@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 ROOT = Path("/sys/fs/cgroup")
 PERIOD_US = 100_000
 
+_PREFIX = "sidecar-measured-"
 _GONE_TRIES = 50
 _GONE_PAUSE_S = 0.02  # The kernel takes a moment to let go of one that has ended.
 
@@ -78,7 +79,9 @@ def _settings(memory_bytes: int, cpus: float) -> dict[str, dict[str, str]]:
 
 
 def _made(controller: str, settings: Mapping[str, str], stack: ExitStack) -> Path:
-    folder = _parent(controller) / f"sidecar-measured-{os.getpid()}"
+    parent = _parent(controller)
+    _remove_left_behind(parent)
+    folder = parent / f"{_PREFIX}{os.getpid()}"
     if not folder.exists():
         folder.mkdir()
         stack.callback(_removed, folder)
@@ -112,6 +115,14 @@ def _places() -> tuple[dict[str, str], str]:
             version_2 = path
         version_1.update(dict.fromkeys(filter(None, controllers.split(",")), path))
     return version_1, version_2
+
+
+def _remove_left_behind(parent: Path) -> None:
+    """Remove what was made by a process that was killed, as long as nobody is in it."""
+    for folder in parent.glob(f"{_PREFIX}*"):
+        if not Path("/proc", folder.name.removeprefix(_PREFIX)).exists():
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def _removed(folder: Path) -> None:

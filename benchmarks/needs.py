@@ -105,11 +105,11 @@ def costs(measured: Sequence[Measured]) -> Costs:
         found = [m.memory_mib for m in measured if m.situation == situation]
         return max(found) * _MIB
 
-    base = worst_bytes(PACED)  # More than idle: what the first requests load stays.
+    idle = worst_bytes(IDLE)
     return Costs(
-        base,
-        (worst_bytes(CONNECTED) - base) / CONNECTIONS,
-        (worst_bytes(WAITING) - base) / IN_FLIGHT,
+        worst_bytes(PACED),  # More than idle: what the first requests load stays.
+        (worst_bytes(CONNECTED) - idle) / CONNECTIONS,
+        (worst_bytes(WAITING) - idle) / IN_FLIGHT,
     )
 
 

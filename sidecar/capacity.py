@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from sidecar.settings.snapshot import Snapshot
 
-BASE_BYTES: Final = 84 << 20  # What it takes once it has served.
+BASE_BYTES: Final = 90 << 20  # What it takes once it has served.
 CONNECTION_BYTES: Final = 7 << 10  # An idle client.
-REQUEST_BYTES: Final = 12 << 10  # One that waits for its answer; without buffers.
+REQUEST_BYTES: Final = 13 << 10  # One that waits for its answer; without buffers.
 
 _LEAST: Final = 8  # Clients, or requests: as few as `policy.overload` lets pass, too.
 _SPARE_THREADS: Final = 4  # As in `asyncio`: they wait more than they work.
@@ -54,11 +54,11 @@ def shortages(snapshot: Snapshot, memory_bytes: int | None) -> list[str]:
     told: list[str] = []
     limit_mib = memory_bytes // _MIB
     if _room_bytes(snapshot, memory_bytes) <= 0:
-        needed = math.ceil(BASE_BYTES / snapshot.overload.memory_ratio / _MIB)
+        needed = math.floor(BASE_BYTES / snapshot.overload.memory_ratio / _MIB) + 1
         told.append(
             f"the memory limit is {limit_mib} MiB, and a sidecar that serves takes "
             f"{BASE_BYTES // _MIB} MiB: nearly everything will be refused with "
-            f"316-MEM-PRESSURE; raise the limit to more than {needed} MiB"
+            f"316-MEM-PRESSURE; raise the limit to {needed} MiB or more"
         )
     wanted = snapshot.limits.connections
     most = fitted(snapshot, memory_bytes).limits.connections

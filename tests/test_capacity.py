@@ -40,7 +40,7 @@ def test_less_memory_than_it_needs_is_told_with_how_much_that_is() -> None:
     first, _ = capacity.shortages(PLAIN, 64 * MIB)
     assert first.startswith("the memory limit is 64 MiB")
     words = first.split()
-    enough = int(words[words.index("than") + 1]) + 1
+    enough = int(words[words.index("to") + 1])
     assert len(capacity.shortages(PLAIN, enough * MIB)) == 1
     assert len(capacity.shortages(PLAIN, (enough - 1) * MIB)) == 2
 

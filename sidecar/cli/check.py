@@ -31,7 +31,7 @@ def command(
         typer.Option(
             parser=_size,
             metavar="SIZE",
-            help="Warn of what a pod with this memory limit has no room for: 192MiB.",
+            help="Warn of what a pod with this memory limit has no room for: 208MiB.",
         ),
     ] = None,
 ) -> None:

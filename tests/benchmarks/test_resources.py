@@ -64,7 +64,7 @@ def test_the_rule_is_the_one_that_is_written_down() -> None:
 
 def test_a_connection_costs_what_ten_thousand_add() -> None:
     found = costs(MADE_UP)
-    assert found == Costs(72 * MIB, 100 * MIB / 10_000, 150 * MIB / 5000)
+    assert found == Costs(72 * MIB, 112 * MIB / 10_000, 162 * MIB / 5000)
 
 
 def test_what_could_not_be_measured_is_no_number() -> None:
