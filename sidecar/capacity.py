@@ -21,7 +21,7 @@ BASE_BYTES: Final = 90 << 20  # What it takes once it has served.
 CONNECTION_BYTES: Final = 7 << 10  # An idle client.
 REQUEST_BYTES: Final = 13 << 10  # One that waits for its answer; without buffers.
 
-_LEAST: Final = 8  # Clients, or requests: as few as `policy.overload` lets pass, too.
+_LEAST: Final = 64  # Clients, or requests: below, what is really used decides.
 _SPARE_THREADS: Final = 4  # As in `asyncio`: they wait more than they work.
 _MOST_THREADS: Final = 32
 _MIB: Final = 1 << 20
@@ -57,7 +57,7 @@ def shortages(snapshot: Snapshot, memory_bytes: int | None) -> list[str]:
         needed = math.floor(BASE_BYTES / snapshot.overload.memory_ratio / _MIB) + 1
         told.append(
             f"the memory limit is {limit_mib} MiB, and a sidecar that serves takes "
-            f"{BASE_BYTES // _MIB} MiB: nearly everything will be refused with "
+            f"{BASE_BYTES // _MIB} MiB: requests will be refused with "
             f"316-MEM-PRESSURE; raise the limit to {needed} MiB or more"
         )
     wanted = snapshot.limits.connections

@@ -69,11 +69,11 @@ def test_buffers_of_all_requests_fit_into_their_share(
     fitted = capacity.fitted(given_, memory_bytes)
     most, in_flight = fitted.limits.connections, fitted.overload.in_flight
     assert in_flight is not None
-    assert min(8, connections) <= most <= connections
-    assert in_flight >= 8
+    assert min(64, connections) <= most <= connections
+    assert in_flight >= 64
     share_bytes = memory_bytes * ratio
-    assert in_flight == 8 or in_flight * buffer_bytes <= share_bytes
-    assert most <= 8 or most * capacity.CONNECTION_BYTES <= share_bytes
+    assert in_flight == 64 or in_flight * buffer_bytes <= share_bytes
+    assert most <= 64 or most * capacity.CONNECTION_BYTES <= share_bytes
     told = capacity.shortages(given_, memory_bytes)
     assert any("serving" in each for each in told) is (most < connections)
 
