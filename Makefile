@@ -17,7 +17,7 @@ COMPILE := $(BIN)/python -m piptools compile --quiet --strip-extras --no-annotat
 
 .DELETE_ON_ERROR:
 .PHONY: help run test test-compiled check format schema docs observability compile bench fuzz soak \
-  lock install-image clean
+  resources lock install-image clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -63,6 +63,10 @@ compile: $(COMPILED)/.made  ## Make the data path machine code, in .venv/compile
 bench: $(VENV)/.dev  ## Measure beside nginx, HAProxy, Caddy and aiohttp
 	-$(MAKE) compile
 	$(BIN)/python -m benchmarks $(ARGS)
+
+resources: $(VENV)/.dev  ## Measure memory and CPU of one sidecar, for requests and limits
+	-$(MAKE) compile
+	$(BIN)/python -m benchmarks.resources
 
 soak: $(VENV)/.dev  ## Traffic while the origin is killed, paused, reset: make soak MINUTES=5
 	$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),1) $(ARGS)

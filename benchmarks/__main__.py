@@ -8,11 +8,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import signal
 import sys
-import sysconfig
 import tempfile
 import traceback
 from contextlib import contextmanager
@@ -22,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks import backpressure, contest, overload, pages, startup, stream
+from benchmarks.machine import machine
 from benchmarks.plan import MEASUREMENTS, OURS, PROXIES, Plan, make_plan
 from benchmarks.processes import NEEDED_TOOLS, ROOT, StartError
 from benchmarks.report import (
@@ -121,7 +120,7 @@ def _measured(
     _pin_here(plan)
     report = Report(
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        machine=_machine(),
+        machine=machine(),
         settings=_settings(plan),
     )
     try:
@@ -188,25 +187,6 @@ def _tried(name: str, measure: Callable[[], list[Figure]]) -> list[Figure]:
     except Exception as error:  # noqa: BLE001
         traceback.print_exc()
         return [Figure(name, None, "", note=f"a bug: {error!r}")]
-
-
-def _machine() -> dict[str, str]:
-    options = str(sysconfig.get_config_var("CONFIG_ARGS") or "")
-    is_tuned = "--enable-optimizations" in options
-    return {
-        "processor": _processor(),
-        "cores": str(os.cpu_count()),
-        "kernel": platform.release(),
-        "python": platform.python_version(),
-        "python_build": "profile-guided" if is_tuned else "plain",
-    }
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
 
 
 def _settings(plan: Plan) -> dict[str, object]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _BLOCKS = {
     name: re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-    for name in ("bench", "overload")
+    for name in ("bench", "overload", "resources")
 }
 
 

@@ -66,13 +66,21 @@ def missing() -> str:
     return "" if shutil.which("wrk") else "wrk is not installed (apt-get install wrk)"
 
 
-def run(load: Load, port: int, *, seconds: int, core: int, folder: Path) -> Counted:
+def run(
+    load: Load,
+    port: int,
+    *,
+    seconds: int,
+    core: int,
+    folder: Path,
+    connections: int = CONNECTIONS,
+) -> Counted:
     """Load `port` for some seconds from `core`.
 
     Raises:
         LoadError: wrk failed.
     """
-    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency"]
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency"]
     if load.body_bytes or load.is_traced:
         script = folder / f"{load.name}.lua"
         text = _TRACED if load.is_traced else _POST.format(bytes=load.body_bytes)

@@ -17,8 +17,10 @@ import signal
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from sidecar import capacity
 from sidecar.accept.listener import Acceptor, ListenError
 from sidecar.application import processes, until_gone, watch_port
+from sidecar.cgroup import Cgroup
 from sidecar.clock import Clock, LoopClock, Timer
 from sidecar.discovery.watching import Discoveries
 from sidecar.drain import Drain
@@ -58,7 +60,7 @@ class App:
         config: str | None = None,
         seen: Identity | None = None,
     ) -> None:
-        self.snapshot = with_environment(loaded, os.environ)
+        self.snapshot = _adapted(loaded)
         self.settings = loaded.settings
         loop = asyncio.get_running_loop()
         self._loop = loop
@@ -250,7 +252,9 @@ class App:
 
 
 def _adapted(loaded: Loaded) -> Snapshot:
-    return with_environment(loaded, os.environ)
+    """Return the configuration as it can be in force here."""
+    snapshot = with_environment(loaded, os.environ)
+    return capacity.fitted(snapshot, Cgroup().memory_limit_bytes())
 
 
 def with_environment(loaded: Loaded, environ: Mapping[str, str]) -> Snapshot:

@@ -25,7 +25,7 @@ ROOT = Path(sidecar.__file__).parent
 HEIGHTS = (
     ("sidecar.clock", "sidecar.model", "sidecar.rendezvous", "sidecar.water_marks",
      "sidecar.faults.spec", "sidecar.transports", "sidecar.descriptors",
-     "sidecar.application_probes"),
+     "sidecar.application_probes", "sidecar.capacity", "sidecar.cgroup"),
     ("sidecar.wire",),
     ("sidecar.faults",),
     ("sidecar.policy",),

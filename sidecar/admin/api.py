@@ -30,6 +30,7 @@ from aiohttp import web
 import sidecar
 from sidecar.admin.guard import guarded, harden, refusal
 from sidecar.admin.masking import masked
+from sidecar.descriptors import most_clients
 from sidecar.policy.breaker import State
 from sidecar.record.fault_feed import KEPT
 from sidecar.reloading import REJECTED
@@ -111,6 +112,10 @@ class _Api:
                 "version": snapshot.version,
                 "source": snapshot.source,
                 "settings": masked(settings),
+                "in_force": {  # What memory and open files leave of it.
+                    "connections": most_clients(snapshot),
+                    "in_flight": snapshot.overload.in_flight,
+                },
             }
         )
 

@@ -7,8 +7,17 @@ from typing import Annotated
 
 import typer
 
+from sidecar import capacity
 from sidecar.settings.load import load_file
 from sidecar.settings.problem import SettingsError
+from sidecar.settings.units import parse_size
+
+
+def _size(text: str) -> int:
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def command(
@@ -17,6 +26,14 @@ def command(
     strict: Annotated[
         bool, typer.Option("--strict", help="A warning is an error, too.")
     ] = False,
+    memory: Annotated[
+        int | None,
+        typer.Option(
+            parser=_size,
+            metavar="SIZE",
+            help="Warn of what a pod with this memory limit has no room for: 208MiB.",
+        ),
+    ] = None,
 ) -> None:
     """Tell every error with its place; exit 1 if there is one.
 
@@ -27,12 +44,14 @@ def command(
     except SettingsError as error:
         sys.stderr.write(f"{error}\n{file}: {_count(len(error.problems), 'error')}\n")
         sys.exit(1)
-    for warning in loaded.warnings:
+    settings, snapshot = loaded.settings, loaded.snapshot
+    warnings = [*map(str, loaded.warnings), *capacity.shortages(snapshot, memory)]
+    for warning in warnings:
         sys.stderr.write(f"warning: {warning}\n")
-    if strict and loaded.warnings:
-        sys.stderr.write(f"{file}: {_count(len(loaded.warnings), 'warning')}\n")
+    if strict and warnings:
+        sys.stderr.write(f"{file}: {_count(len(warnings), 'warning')}\n")
         sys.exit(1)
-    settings, version = loaded.settings, loaded.snapshot.version
+    version = snapshot.version
     sys.stdout.write(
         f"{file}: good: {_count(len(settings.routes), 'route')}, "
         f"{_count(len(settings.upstreams), 'upstream')}, version {version}\n"

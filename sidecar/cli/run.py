@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import resource
 import signal
 import sys
@@ -81,13 +82,17 @@ def _serve(
 ) -> None:
     import uvloop  # noqa: PLC0415 - after the settings are known to be good
 
-    from sidecar import descriptors  # noqa: PLC0415 - likewise
+    from sidecar import capacity, descriptors  # noqa: PLC0415 - likewise
+    from sidecar.cgroup import Cgroup  # noqa: PLC0415 - likewise
 
     _forbid_core_dumps()
     descriptors.raise_limit()
-    if warning := descriptors.shortage(loaded.snapshot):
+    cgroup = Cgroup()
+    warnings = capacity.shortages(loaded.snapshot, cgroup.memory_limit_bytes())
+    for warning in filter(None, [descriptors.shortage(loaded.snapshot), *warnings]):
         sys.stderr.write(f"warning: {warning}\n")
-    uvloop.run(_run(loaded, config, seen, is_watching=is_watching))
+    threads = capacity.threads(cgroup.cpus(), os.cpu_count() or 1)
+    uvloop.run(_run(loaded, config, seen, threads, is_watching=is_watching))
 
 
 def _forbid_core_dumps() -> None:
@@ -97,10 +102,19 @@ def _forbid_core_dumps() -> None:
 
 
 async def _run(
-    loaded: Loaded, config: str | None, seen: Identity, *, is_watching: bool
+    loaded: Loaded,
+    config: str | None,
+    seen: Identity,
+    threads: int,
+    *,
+    is_watching: bool,
 ) -> None:
-    from sidecar.app import App, ListenError  # noqa: PLC0415 - heavy
+    import asyncio  # noqa: PLC0415 - heavy
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - likewise
 
+    from sidecar.app import App, ListenError  # noqa: PLC0415 - likewise
+
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(threads))
     app = App(loaded, config=config, seen=seen)
     try:
         await app.start()

@@ -47,10 +47,10 @@ class Options:
     inject: bool = True
     image: str = f"sidecar-316:{__version__}"
     config_map: str = "sidecar-316"  # Its key sidecar.yaml is the configuration.
-    cpu_request: str = "100m"
+    cpu_request: str = "200m"
     cpu_limit: str | None = None  # None: throttled, every request waits.
     memory_request: str = "96Mi"
-    memory_limit: str = "192Mi"
+    memory_limit: str = "208Mi"
     intercept_inbound: bool = False
     intercept_outbound: bool = False
     rewrite_probes: bool = True  # Where inbound is intercepted.

@@ -207,7 +207,7 @@ def _certificate(scope: Scope, severity: Severity, name: str) -> Alert:
 def _memory(scope: Scope) -> Alert:
     """Without a limit of the cgroup, 80 % of 10 GiB."""
     used = scope.series("app_memory_usage_bytes")
-    limit = scope.series("sidecar_memory_limit_bytes")
+    limit = scope.series("sidecar_cgroup_memory_limit_bytes")
     return Alert(
         name="SidecarMemoryHigh",
         severity=Severity.P2,

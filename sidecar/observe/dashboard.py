@@ -369,7 +369,8 @@ def _us_or_the_app() -> Row:
                 (
                     Query(_SCOPE.series("app_memory_usage_bytes"), "{{ instance }}"),
                     Query(
-                        f"min({_SCOPE.series('sidecar_memory_limit_bytes')})", "limit"
+                        f"min({_SCOPE.series('sidecar_cgroup_memory_limit_bytes')})",
+                        "limit",
                     ),
                 ),
             ),

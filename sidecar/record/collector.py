@@ -26,6 +26,7 @@ from sidecar.policy.breaker import State
 from sidecar.policy.outlier import Standing
 from sidecar.record import process
 from sidecar.record.collector_discovery import discovery_metrics
+from sidecar.record.collector_resources import resource_metrics
 from sidecar.record.histogram import DURATION_BOUNDS_S, Exemplar, Histogram
 from sidecar.record.sources import connections_of
 from sidecar.record.store import OVERFLOW, shares_of
@@ -294,15 +295,11 @@ class SidecarCollector(Collector):
             process.rss_bytes(),
         )
         yield GaugeMetricFamily(
-            "sidecar_memory_limit_bytes",
-            "Memory that the container may use; not there without a limit.",
-            self._recorder.memory_limit_bytes,
-        )
-        yield GaugeMetricFamily(
             "app_cpu_usage_percent",
             "CPU of the proxy since the last scrape, in percent of one core.",
             self._cpu.percent(now_s, process.cpu_s(), age_s),
         )
+        yield from resource_metrics(self._recorder)
         yield GaugeMetricFamily(
             "sidecar_loop_lag_seconds",
             "How late the event loop was at worst, in the last ten seconds or so.",

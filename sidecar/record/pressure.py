@@ -3,7 +3,8 @@
 below ----- over the limit -----> told ----- a tenth below it -----> below
 
 The limits of memory and of descriptors are those at which `policy.overload` begins
-to refuse work; that of a pool is 80 % of its connections.
+to refuse work; that of a pool is 80 % of its connections. Of a quota of CPU it is a
+fifth of the time without any: what is late for that reason is refused as late.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _POOL_RATIO = 0.8
+_THROTTLED_RATIO = 0.2
 _EASED_BELOW = 0.1  # As a part of the whole, below the limit.
 _RAISE = "raise the limit (ulimit -n, LimitNOFILE), or lower limits.connections"
 
@@ -37,12 +39,15 @@ class Usage:
     memory_limit_bytes: int | None
     descriptors: int
     descriptor_limit: int
+    kernel_bytes: int = 0  # Held for it: sockets, and what they hold.
+    throttled_ratio: float = 0.0  # Of the last seconds, without CPU for want of quota.
+    cpus: float | None = None  # That quota.
 
     @property
     def memory_ratio(self) -> float:
         """Return which part of the memory is used; 0 without a limit."""
         limit = self.memory_limit_bytes
-        return self.rss_bytes / limit if limit else 0.0
+        return (self.rss_bytes + self.kernel_bytes) / limit if limit else 0.0
 
     @property
     def descriptor_ratio(self) -> float:
@@ -88,14 +93,22 @@ class Pressure:
         """Yield code, upstream and detail of what runs short since the last look."""
         if self.rises("memory", usage.memory_ratio, self.limits.memory_ratio):
             detail = (
-                f"{usage.rss_bytes} bytes resident, "
-                f"the limit is {usage.memory_limit_bytes}"
+                f"{usage.rss_bytes} bytes resident, {usage.kernel_bytes} held by the "
+                f"kernel for it, the limit is {usage.memory_limit_bytes}"
             )
             yield FaultCode.MEM_PRESSURE.spec, "", detail
         most_ratio = self.limits.descriptor_ratio
         if self.rises("descriptors", usage.descriptor_ratio, most_ratio):
             used, most = usage.descriptors, usage.descriptor_limit
             detail = f"{used} of {most} files are open; {_RAISE}"
+            _log.warning("%s", detail)
+            yield FaultCode.OVERLOAD.spec, "", detail
+        if self.rises("cpu", usage.throttled_ratio, _THROTTLED_RATIO):
+            detail = (
+                f"the CPU limit of {usage.cpus or 0:g} cores was used up for "
+                f"{usage.throttled_ratio:.0%} of the last seconds, and every request "
+                "waited: raise it, or take it away (requests.cpu is enough), or scale"
+            )
             _log.warning("%s", detail)
             yield FaultCode.OVERLOAD.spec, "", detail
         upstreams = {} if runtime is None else runtime.upstreams

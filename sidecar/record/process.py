@@ -6,7 +6,6 @@ import asyncio
 from collections import deque
 from contextlib import suppress
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 _MIN_CPU_WINDOW_S = 1.0  # Over less, the clock ticks of the kernel show.
@@ -48,18 +47,6 @@ def event_loop_tasks() -> int:
         return len(asyncio.all_tasks())
     except RuntimeError:
         return 0
-
-
-def memory_limit_bytes(root: str = "/sys/fs/cgroup") -> int | None:
-    """Return the memory limit of the cgroup; None when there is none."""
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):  # Version 2, then 1.
-        try:
-            text = Path(root, name).read_text(encoding="ascii").strip()
-        except OSError:
-            continue
-        # Version 1 says "none" with a number near 2**63.
-        return int(text) if text.isdigit() and len(text) < len(str(2**60)) else None
-    return None
 
 
 class CpuMeter:

@@ -18,7 +18,6 @@ import platform
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from sidecar import descriptors
 from sidecar.faults.catalogue import FaultCode
 from sidecar.model import Fault, Limit, Outcome, Phase, Processed, TraceContext
 from sidecar.policy.overload import Admission
@@ -33,9 +32,10 @@ from sidecar.record.escalation import Escalation
 from sidecar.record.fault_feed import Failure, FaultFeed, fault_id, milliseconds
 from sidecar.record.line_writer import LineWriter
 from sidecar.record.loop_lag import LoopLag
+from sidecar.record.meter import Meter
 from sidecar.record.opaque import OpaqueCounts
-from sidecar.record.pressure import Pressure, Usage
-from sidecar.record.process import memory_limit_bytes, rss_bytes
+from sidecar.record.pressure import Pressure
+from sidecar.record.process import rss_bytes
 from sidecar.record.silence import SilenceWatch
 from sidecar.record.sources import RouteState, RuntimeState, connections_of
 from sidecar.record.store import MetricStore
@@ -65,12 +65,11 @@ class Recorder:
         snapshot: The configuration in force.
         clock: Time.
         stream: Where the access log goes; stdout unless given.
-        memory_limit: Bytes; that of the cgroup unless given.
 
     Attributes:
+        meter: What this process uses of what it may; read once a second.
         admission: Told how short this process is of anything; decides what follows.
         is_memory_short: Resident memory is over its limit.
-        memory_limit_bytes: Of the cgroup; None when there is none.
         is_config_good: The file is the configuration in force, as far as is known.
         fault_headers: Request fields that a record may hold, in lower case.
     """
@@ -80,7 +79,6 @@ class Recorder:
         snapshot: Snapshot,
         clock: Clock,
         stream: TextIO | None = None,
-        memory_limit: int | None = None,
     ) -> None:
         self._clock = clock
         self.snapshot = snapshot
@@ -97,7 +95,7 @@ class Recorder:
         self.admission.on_late.append(self._tell_lag)
         self._lag = LoopLag(clock, self._on_stall, self._on_beat)
         self._pressure = Pressure(snapshot.overload)
-        self.memory_limit_bytes = memory_limit or memory_limit_bytes()
+        self.meter = Meter(clock)
         self._silence = SilenceWatch()
         self._silences = self._silence.silences
         self._timer: Timer | None = None
@@ -129,7 +127,6 @@ class Recorder:
 
     def start(self) -> None:
         """Measure the loop that this is called on, and watch own resources."""
-        rss_bytes()  # Loads what the first failure would else wait for.
         self._lag.start()
         self._timer = self._clock.call_at(self._clock.now_s() + _LOOK_S, self._look)
 
@@ -356,12 +353,7 @@ class Recorder:
     def _look(self) -> None:
         """Tell what runs short."""
         self._timer = self._clock.call_at(self._clock.now_s() + _LOOK_S, self._look)
-        usage = Usage(
-            rss_bytes(),
-            self.memory_limit_bytes,
-            descriptors.used(),
-            descriptors.limit(),
-        )
+        usage = self.meter.read()
         for spec, upstream, detail in self._pressure.look(self.runtime, usage):
             self.fault(spec, detail, upstream=upstream)
         self.is_memory_short = self._pressure.is_high("memory")
@@ -387,4 +379,10 @@ class Recorder:
 
     def _on_stall(self, lag_s: float, stack: tuple[str, ...]) -> None:
         detail = f"the event loop stood still for {lag_s * 1000:.0f} ms"
+        if (throttled_s := self.meter.throttled_since_s()) > 0:
+            cores = self.meter.usage.cpus or 0.0
+            detail += (
+                f"; in the last second the CPU limit of {cores:g} cores was used up "
+                f"for {throttled_s * 1000:.0f} ms, whatever the stack says"
+            )
         self.fault(FaultCode.LOCK_STALL.spec, detail, stack=list(stack))

@@ -62,6 +62,8 @@ async def test_config_is_what_is_in_force_without_its_secrets() -> None:
         assert "s3cret" not in json.dumps(shown)
         drain = {"lead": "5s", "grace": "30s", "follow_application": False}
         assert shown["settings"]["drain"] == drain  # Defaults.
+        most = shown["in_force"]["connections"]  # What memory and files leave of them.
+        assert 0 < most <= shown["settings"]["limits"]["connections"]
 
 
 async def test_routes_and_upstreams_tell_how_things_stand() -> None:

@@ -151,6 +151,18 @@ def test_an_upstream_that_is_no_address_is_told_what_it_lacks(
     assert words in done.stderr
 
 
+def test_check_tells_what_a_pod_has_no_room_for() -> None:
+    file = "config/sidecar.yaml"
+    roomy = sidecar("check", file, "--memory", "4GiB", "--strict")
+    assert (roomy.returncode, roomy.stderr) == (0, "")
+    little = sidecar("check", file, "--memory", "128MiB", "--strict")
+    assert little.returncode == 1
+    assert "the memory limit is 128 MiB: serving" in little.stderr
+    wrong = sidecar("check", file, "--memory", "128Mi")
+    assert wrong.returncode == 2
+    assert "64KiB or 1MiB" in wrong.stderr
+
+
 # Whatever a person may give to `check` by mistake.
 FILES: dict[str, bytes | None] = {
     "missing": None,

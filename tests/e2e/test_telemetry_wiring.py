@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sidecar.record.meter import Meter
+from tests.support.cgroups import cgroup_of
 from tests.support.proxy import Proxy, Talk, header_of, proxied, status_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LOOK_S = 0.02
 
@@ -36,12 +41,15 @@ async def test_a_stall_of_the_loop_names_who_held_it() -> None:
         assert proxy.app.recorder.worst_loop_lag_s > 0.1
 
 
-async def test_memory_that_runs_short_is_told_and_idle_connections_go() -> None:
+async def test_memory_that_runs_short_is_told_and_idle_connections_go(
+    tmp_path: Path,
+) -> None:
     async with proxied() as proxy:
         assert status_of(await proxy.get()) == 200
         [endpoint] = proxy.app.runtime.upstreams["app"].pool.endpoints
         assert len(endpoint.idle) == 1
-        proxy.app.recorder.memory_limit_bytes = 1
+        little = cgroup_of(tmp_path, {"memory.max": "1"})
+        proxy.app.recorder.meter = Meter(proxy.app.clock, little)
         fault = await fault_of(proxy, "316-MEM-PRESSURE")
         assert fault["severity"] == "P1"
         while endpoint.idle:

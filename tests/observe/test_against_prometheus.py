@@ -19,10 +19,12 @@ from sidecar.demo.shop import start_shop
 from sidecar.observe.dashboard import service_dashboard
 from sidecar.observe.fleet import fleet_dashboard
 from sidecar.observe.promql import Scope
+from sidecar.record.meter import Meter
 from sidecar.settings.load import load_text
 from sidecar.settings.snapshot import Address
 from tests.e2e.test_telemetry import prometheus_of
 from tests.support.certificates import Authority
+from tests.support.cgroups import cgroup_of
 from tests.support.proxy import Origin, Proxy, always_ok
 
 if TYPE_CHECKING:
@@ -58,7 +60,8 @@ async def eventful(folder: Path) -> AsyncIterator[Proxy]:
     text = CONFIG.replace("PORT", str(shop.addresses[0][1]))
     text = text.replace("CA", Authority(folder / "ca").ca_file)
     app = App(load_text(text), stream=StringIO())
-    app.recorder.memory_limit_bytes = 1 << 30  # Not every machine has one.
+    limited = cgroup_of(folder, {"memory.max": str(1 << 30)})
+    app.recorder.meter = Meter(app.clock, limited)  # Not every machine has a limit.
     await app.start()
     proxy = Proxy(app, Origin(always_ok))
     try:

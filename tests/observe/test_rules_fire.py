@@ -51,7 +51,7 @@ def breaker(values: str) -> Series:
 def memory(used: float, limit: float | None = None) -> Series:
     found = series("app_memory_usage_bytes", f"{used:.0f}x30")
     if limit is not None:
-        found |= series("sidecar_memory_limit_bytes", f"{limit:.0f}x30")
+        found |= series("sidecar_cgroup_memory_limit_bytes", f"{limit:.0f}x30")
     return found
 
 

@@ -70,10 +70,12 @@ def test_a_pool_nearly_used_up_is_named() -> None:
 
 
 def test_memory_over_its_limit_is_told() -> None:
-    usage = Usage(900, 1000, 1, 1 << 31)
+    usage = Usage(500, 1000, 1, 1 << 31, kernel_bytes=400)
     [(spec, upstream, detail)] = pressure().look(None, usage)
     assert (spec.code, upstream) == ("316-MEM-PRESSURE", "")
-    assert detail == "900 bytes resident, the limit is 1000"
+    assert detail == (
+        "500 bytes resident, 400 held by the kernel for it, the limit is 1000"
+    )
 
 
 def test_descriptors_over_their_limit_are_told() -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,11 +11,7 @@ from sidecar.record.process import (
     CpuMeter,
     SuccessRate,
     event_loop_tasks,
-    memory_limit_bytes,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_cpu_is_that_between_two_readings() -> None:
@@ -41,28 +35,6 @@ def test_success_is_a_share(steps: list[tuple[float, int, int]]) -> None:
     for after_s, more_good, more_bad in steps:
         now_s, good, bad = now_s + after_s, good + more_good, bad + more_bad
         assert 0.0 <= rate.ratio(now_s, good, bad) <= 1.0
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "limit"),
-    [
-        ("memory.max", "134217728\n", 134217728),
-        ("memory.max", "max\n", None),
-        ("memory/memory.limit_in_bytes", "1048576\n", 1048576),
-        ("memory/memory.limit_in_bytes", "9223372036854771712\n", None),
-    ],
-)
-def test_the_limit_is_that_of_the_cgroup(
-    tmp_path: Path, name: str, text: str, limit: int | None
-) -> None:
-    file = tmp_path / name
-    file.parent.mkdir(exist_ok=True)
-    file.write_text(text)
-    assert memory_limit_bytes(str(tmp_path)) == limit
-
-
-def test_outside_of_a_cgroup_there_is_no_limit(tmp_path: Path) -> None:
-    assert memory_limit_bytes(str(tmp_path)) is None
 
 
 async def test_the_tasks_of_the_loop_are_counted_while_they_last() -> None:

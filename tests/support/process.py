@@ -18,7 +18,7 @@ from benchmarks.processes import BOUND
 from tests.support.proxy import ANYWHERE
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
 LOOK_S = 0.02
@@ -98,6 +98,7 @@ async def sidecar(
     stdout: int | None = None,
     files: int = 0,
     objects: str = "",
+    inside: Sequence[str] = (),
     **top: Any,
 ) -> AsyncIterator[Sidecar]:
     """Run one with these keys at the top of its file; ready when it is yielded.
@@ -108,6 +109,7 @@ async def sidecar(
         stdout: Where its access log goes.
         files: How many it may have open; 0: as many as this process may.
         objects: Documents after that of the keys, which has no routes then.
+        inside: What goes before the command, to run it in a cgroup.
         top: Keys of the file.
     """
     settings = {
@@ -121,8 +123,8 @@ async def sidecar(
     file.write_text(yaml.safe_dump(settings) + objects)
     bounds = ("prlimit", f"--nofile={files}:{files}") if files else ()
     process = await asyncio.create_subprocess_exec(
-        *BOUND, *bounds, sys.executable, "-m", "sidecar", "run", "-c", str(file),
-        *arguments,
+        *inside, *BOUND, *bounds,
+        sys.executable, "-m", "sidecar", "run", "-c", str(file), *arguments,
         stdout=asyncio.subprocess.PIPE if stdout is None else stdout,
         stderr=asyncio.subprocess.PIPE,
         env={k: v for k, v in os.environ.items() if not k.startswith("OTEL_")},
