@@ -72,6 +72,7 @@ def of_fault(fault: ProxyFault, attempts: Sequence[Attempt], fault_id: str) -> F
         fault.detail,
         fault.timeout,
         fault.retry_after_s,
+        fault.stack,
     )
 
 

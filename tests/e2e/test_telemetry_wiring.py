@@ -41,7 +41,7 @@ async def test_memory_that_runs_short_is_told_and_idle_connections_go() -> None:
         assert status_of(await proxy.get()) == 200
         [endpoint] = proxy.app.runtime.upstreams["app"].pool.endpoints
         assert len(endpoint.idle) == 1
-        proxy.app.recorder._memory_limit_bytes = 1
+        proxy.app.recorder._context.memory_limit_bytes = 1
         fault = await fault_of(proxy, "316-MEM-PRESSURE")
         assert fault["severity"] == "P1"
         while endpoint.idle:
