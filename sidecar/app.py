@@ -113,6 +113,7 @@ class App:
         self.addresses["health"] = self.servers.health_address
         self.addresses["admin"] = self.servers.admin_address
         self.recorder.start()
+        self.recorder.event("start", self.snapshot.service, self.snapshot.source)
         self._sweep()
         self.has_started = True
         self.not_ready_reason = ""
@@ -137,6 +138,8 @@ class App:
         self.end_cause = await self._signals.get()
         _log.info("%s: draining; a second signal ends at once", self.end_cause)
         self.not_ready_reason = "draining"
+        self.recorder.event("drain", self.snapshot.service, self.end_cause)
+        self.recorder.book.hub.close()  # Who listens would hold the drain up.
         drain = self._loop.create_task(Drain(self.runtime, self.acceptors).run())
         hurry = self._loop.create_task(self._signals.get())
         await asyncio.wait((drain, hurry), return_when=asyncio.FIRST_COMPLETED)

@@ -5,8 +5,12 @@
     GET  /routes /upstreams /breakers
     POST /breakers/NAME         {"state": "open", "for_s": 60}: hold it by hand
                                 {"state": "auto"}: let it go
-    GET  /faults                ?code= &route= &limit=: the last failures
+    GET  /faults                the last failures: see `fault_query.py`
     GET  /faults/ID             one of them
+    GET  /faults/stream         failures and events as they happen
+    GET  /fault-groups          failures that are alike, as one; /fault-groups/ID
+    GET  /events                breakers, reloads, drains
+    GET  /openapi.json          this API, for machines
     GET  /log-level             and POST: debug, info, warning or error
     POST /reload                read the file again; 422 if it is rejected
     POST /quit                  drain, and end: what a Job does when it is done
@@ -25,10 +29,12 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 import sidecar
+from sidecar.admin.fault_routes import FaultRoutes, explained
 from sidecar.admin.guard import guarded, harden, refusal
 from sidecar.admin.masking import masked
+from sidecar.admin.openapi import told
+from sidecar.admin.schemas import ref
 from sidecar.policy.breaker import State
-from sidecar.record.fault_feed import KEPT
 from sidecar.reloading import REJECTED
 
 if TYPE_CHECKING:
@@ -39,7 +45,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
-_SHOWN = 100
 _HOLDS = {"open": State.OPEN, "closed": State.CLOSED, "auto": None}
 _HOLD_S = 60.0
 _MAX_HOLD_S = 3600.0  # What is held by hand is forgotten by people.
@@ -49,9 +54,9 @@ def admin_application(
     context: AdminContext, access: Access, max_body_bytes: int
 ) -> web.Application:
     """Return the admin server."""
-    api = _Api(context)
+    api, faults = _Api(context), FaultRoutes(context)
     application = web.Application(
-        middlewares=[guarded(access)], client_max_size=max_body_bytes
+        middlewares=[guarded(access), explained], client_max_size=max_body_bytes
     )
     application.on_response_prepare.append(harden)
     router = application.router
@@ -63,8 +68,13 @@ def admin_application(
     router.add_post("/breakers/{name}", api.hold_breaker)
     router.add_put("/breakers/{name}", api.hold_breaker)
     router.add_delete("/breakers/{name}", api.release_breaker)
-    router.add_get("/faults", api.faults)
-    router.add_get("/faults/{id}", api.fault)
+    router.add_get("/faults", faults.faults)
+    router.add_get("/faults/stream", faults.stream, allow_head=False)
+    router.add_get("/faults/{id}", faults.fault)
+    router.add_get("/fault-groups", faults.groups)
+    router.add_get("/fault-groups/{id}", faults.group)
+    router.add_get("/events", faults.events)
+    router.add_get("/openapi.json", faults.openapi)
     router.add_get("/log-level", api.log_level)
     router.add_post("/log-level", api.set_log_level)
     router.add_put("/log-level", api.set_log_level)
@@ -79,7 +89,9 @@ class _Api:
     def __init__(self, context: AdminContext) -> None:
         self._context = context
 
+    @told()
     async def index(self, request: web.Request) -> web.Response:
+        """Show what there is."""
         snapshot = self._context.snapshot
         return _json(
             {
@@ -91,7 +103,9 @@ class _Api:
             }
         )
 
+    @told()
     async def config(self, _: web.Request) -> web.Response:
+        """Show the settings in force, secrets masked."""
         snapshot = self._context.snapshot
         settings = self._context.settings.model_dump(mode="json")
         return _json(
@@ -102,21 +116,29 @@ class _Api:
             }
         )
 
+    @told()
     async def routes(self, _: web.Request) -> web.Response:
+        """List the routes."""
         now_s = self._context.clock.now_s()
         return _json([_route(state, now_s) for state in self._context.runtime.routes])
 
+    @told()
     async def upstreams(self, _: web.Request) -> web.Response:
+        """List the upstreams: endpoints, pools, budgets."""
         now_s = self._context.clock.now_s()
         upstreams = self._context.runtime.upstreams
         return _json([_upstream(n, u, now_s) for n, u in upstreams.items()])
 
+    @told()
     async def breakers(self, _: web.Request) -> web.Response:
+        """List the breakers."""
         now_s = self._context.clock.now_s()
         states = self._context.runtime.routes
         return _json([_breaker(s, now_s) for s in states if s.breaker is not None])
 
+    @told(body=ref("Hold"), errors=(400,))
     async def hold_breaker(self, request: web.Request) -> web.Response:
+        """Hold a breaker open or closed by hand, or let it go."""
         state = self._route_with_breaker(request.match_info["name"])
         if state is None or state.breaker is None:
             return _no_breaker(request)
@@ -131,7 +153,9 @@ class _Api:
         _log.info("admin: breaker of %s: %s", state.route.name, state.breaker.cause)
         return _json(_breaker(state, now_s))
 
+    @told()
     async def release_breaker(self, request: web.Request) -> web.Response:
+        """Let a breaker go."""
         state = self._route_with_breaker(request.match_info["name"])
         if state is None or state.breaker is None:
             return _no_breaker(request)
@@ -139,27 +163,14 @@ class _Api:
         _log.info("admin: breaker of %s is let go", state.route.name)
         return _json(_breaker(state, self._context.clock.now_s()))
 
-    async def faults(self, request: web.Request) -> web.Response:
-        query = request.query
-        limit = query.get("limit", str(_SHOWN))
-        if not (limit.isascii() and limit.isdigit()):
-            return refusal(400, f"limit is {limit!r}; it must be a number to {KEPT}")
-        feed = self._context.recorder.feed
-        most = min(KEPT, int(limit[:9]))
-        code, route = query.get("code", ""), query.get("route")
-        return _json(feed.newest(most, code=code.upper(), route=route))
-
-    async def fault(self, request: web.Request) -> web.Response:
-        wanted = request.match_info["id"]
-        record = self._context.recorder.feed.find(wanted)
-        if record is None:
-            return refusal(404, f"no fault {wanted!r} among the last {KEPT}")
-        return _json(record)
-
+    @told(returns="LogLevel")
     async def log_level(self, _: web.Request) -> web.Response:
+        """Show the level of the log."""
         return _json({"level": _level_name()})
 
+    @told(returns="LogLevel", body=ref("LogLevel"), errors=(400,))
     async def set_log_level(self, request: web.Request) -> web.Response:
+        """Log from this level on."""
         level = _wanted_level(await _text_of(request))
         if level not in _LEVELS:
             return refusal(400, f"{level!r} is none of {', '.join(_LEVELS)}")
@@ -167,11 +178,15 @@ class _Api:
         _log.warning("admin: the level of the log is %s now", level)
         return _json({"level": level})
 
+    @told(errors=(422,))
     async def reload(self, _: web.Request) -> web.Response:
+        """Read the configuration again; what is wrong with it is told with 422."""
         done = await self._context.reloader.reload("POST /reload")
         return _json(asdict(done), 422 if done.result == REJECTED else 200)
 
+    @told(status=202)
     async def quit(self, _: web.Request) -> web.Response:
+        """Drain, and end."""
         self._context.ask_to_drain("POST /quit")
         return _json({"draining": True}, 202)
 

@@ -72,13 +72,18 @@ class EventLog:
         return self._of_upstream.get(upstream, ())
 
     def newest(
-        self, *, kind: str = "", upstream: str = "", since_ns: int = 0, before: int = 0
+        self,
+        *,
+        kind: str = "",
+        upstream: str | None = None,
+        since_ns: int = 0,
+        before: int = 0,
     ) -> Iterator[Event]:
         """Yield events, the newest first.
 
         Args:
             kind: Only of this kind; empty: of any.
-            upstream: Only of this upstream.
+            upstream: Only of this upstream ("" is of none); None: of any.
             since_ns: None from before this time of day.
             before: Only with a smaller `seq`; 0: all.
         """
@@ -87,7 +92,7 @@ class EventLog:
                 continue
             if (before and event.seq >= before) or (kind and event.kind != kind):
                 continue
-            if not upstream or event.upstream == upstream:
+            if upstream in (None, event.upstream):
                 yield event
 
     def keep_upstreams(self, names: set[str]) -> None:
