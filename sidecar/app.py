@@ -22,6 +22,8 @@ from sidecar.application import processes, until_gone, watch_port
 from sidecar.clock import Clock, LoopClock, Timer
 from sidecar.drain import Drain
 from sidecar.record import otel_env
+from sidecar.record.fault_schema import StoreError
+from sidecar.record.fault_store import FaultStore, StoreLimits
 from sidecar.record.recorder import Recorder
 from sidecar.record.tracing import Tracer
 from sidecar.reloading import Reloader
@@ -66,6 +68,7 @@ class App:
         self.recorder = Recorder(self.snapshot, self.clock, stream)
         if self.snapshot.tracing.enabled:
             self.recorder.tracer = Tracer(self.snapshot)
+        self._open_fault_store()
         self.runtime = Runtime(self.snapshot, self.clock, rng, self.recorder)
         self.recorder.watch(self.runtime)
         self.acceptors = [
@@ -122,6 +125,22 @@ class App:
             self._keep(watch_port(lambda: self.snapshot, self._on_application))
         if self.snapshot.follows_application:
             self._keep(self._end_with_application())
+
+    def _open_fault_store(self) -> None:
+        """Keep the records of failures on disk, if that is wanted and possible."""
+        snapshot, book = self.snapshot, self.recorder.book
+        if snapshot.fault_store is None:
+            return
+        limits = StoreLimits(
+            snapshot.fault_store,
+            snapshot.fault_store_age_s,
+            snapshot.fault_store_max_bytes,
+        )
+        try:
+            book.use_store(FaultStore(limits, self.clock))
+        except StoreError as error:
+            book.store_problem = str(error)
+            _log.error("%s; records of failures are kept in memory alone", error)
 
     async def run(self, *, is_watching: bool = False) -> None:
         """Serve until a signal, drain, and end.

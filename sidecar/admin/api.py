@@ -40,6 +40,7 @@ from sidecar.reloading import REJECTED
 if TYPE_CHECKING:
     from sidecar.admin.access import Access
     from sidecar.admin.context import AdminContext
+    from sidecar.record.fault_book import FaultBook
     from sidecar.record.sources import RouteState, UpstreamState
 
 _log = logging.getLogger(__name__)
@@ -99,6 +100,7 @@ class _Api:
                 "version": sidecar.__version__,
                 "config_version": snapshot.version,
                 "ready": not self._context.not_ready_reason,
+                "fault_store": _store(self._context.recorder.book),
                 "paths": sorted({r.canonical for r in request.app.router.resources()}),
             }
         )
@@ -195,6 +197,15 @@ class _Api:
             if state.route.name == name and state.breaker is not None:
                 return state
         return None
+
+
+def _store(book: FaultBook) -> dict[str, str]:
+    """Return how it is with the store: "off", "on", or what keeps it from being."""
+    if book.store is None and not book.store_problem:
+        return {"state": "off"}
+    if book.store is None:
+        return {"state": "failed", "problem": book.store_problem}
+    return {"state": "on", "problem": book.store.problem}
 
 
 async def _read_hold(request: web.Request) -> tuple[State | None, float] | str:

@@ -56,6 +56,12 @@ class FaultBook:
         self.store: FaultStore | None = None
         self.store_problem = ""
 
+    def use_store(self, store: FaultStore) -> None:
+        """Keep records there, too, and number on from the last one in it."""
+        self.store = store
+        self.feed.last_seq = max(self.feed.last_seq, store.last_seq)
+        self._context.folder = store.folder
+
     def failed(
         self,
         outcome: Outcome,
@@ -127,12 +133,12 @@ class FaultBook:
             return found
         return next((f for f in self._beside() if id_of(f) == fault_id), None)
 
-    def close(self) -> None:
-        """Keep what is left. No loop is needed."""
+    def close(self, timeout_s: float) -> None:
+        """Keep what is left; give up after `timeout_s`. No loop is needed."""
         for failure in self.sample.turn(-1.0):
             self._keep(failure)
         if self.store is not None:
-            self.store.close()
+            self.store.close(timeout_s)
 
     def _beside(self) -> Iterator[Failure]:
         yield from self.sample.pending

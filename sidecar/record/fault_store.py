@@ -21,6 +21,7 @@ from collections import deque
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sidecar.record.fault_feed import full_record_of, id_of
@@ -70,6 +71,7 @@ class FaultStore:
         written: Records in it since then.
         dropped: Records that found the queue full.
         lost: Records that the file did not take.
+        problem: Why it takes none at the moment; empty: it does.
 
     Raises:
         StoreError: It cannot be used; the file is left as it is.
@@ -91,7 +93,7 @@ class FaultStore:
         self._asked: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._wake = threading.Event()
         self._is_closing = threading.Event()
-        self._is_in_trouble = False
+        self.problem = ""
         self._tidied_s = float("-inf")
         self._thread = threading.Thread(
             target=self._run, name="fault-store", daemon=True
@@ -104,6 +106,11 @@ class FaultStore:
             f"<FaultStore {self._limits.path} queued={len(self._queue)}"
             f" written={self.written} dropped={self.dropped} lost={self.lost}>"
         )
+
+    @property
+    def folder(self) -> str:
+        """Return the folder of the file."""
+        return str(Path(self._limits.path).absolute().parent)
 
     def put(self, failure: Failure) -> None:
         """Write a failure some time soon, if there is room."""
@@ -135,7 +142,7 @@ class FaultStore:
         )
         return None if found is None else _record(found[0])
 
-    def close(self, timeout_s: float = 2.0) -> None:
+    def close(self, timeout_s: float) -> None:
         """Write what is left, but wait no longer than `timeout_s`."""
         self._is_closing.set()
         self._wake.set()
@@ -199,19 +206,19 @@ class FaultStore:
             self._tidy()
         except sqlite3.Error as error:  # The disk is full, or worse.
             self.lost += count
-            if not self._is_in_trouble:
+            if not self.problem:
                 _log.warning(
                     "faults.store: %s: %s; records are dropped and counted until it"
                     " works again",
                     self._limits.path,
                     error,
                 )
-            self._is_in_trouble = True
+            self.problem = str(error)
             self._make_room()
         else:
-            if self._is_in_trouble:
+            if self.problem:
                 _log.info("faults.store: %s works again", self._limits.path)
-            self._is_in_trouble = False
+            self.problem = ""
 
     def _tidy(self) -> None:
         """Let go of what is too old, or too much."""

@@ -131,10 +131,10 @@ class Recorder:
     def close(self, timeout_s: float) -> None:
         """Write and send what is left; give up after `timeout_s`."""
         self.stop()
-        self.book.close()
         end_s = self._clock.now_s() + timeout_s
+        self.book.close(timeout_s / 2)  # Leave some for the log.
         if self.tracer is not None:
-            self.tracer.close(timeout_s / 2)  # Leave some for the log.
+            self.tracer.close((end_s - self._clock.now_s()) / 2)
         self.lines.close(max(0.0, end_s - self._clock.now_s()))
 
     def stop(self) -> None:

@@ -76,6 +76,9 @@ def compile_settings(
         follows_application=settings.drain.follow_application,
         admin_token_file=settings.admin.token_file,
         admin_socket=settings.admin.socket,
+        fault_store=settings.faults.store,
+        fault_store_age_s=settings.faults.store_age,
+        fault_store_max_bytes=settings.faults.store_size,
     )
 
 

@@ -242,3 +242,6 @@ class Snapshot:
     follows_application: bool = False  # To its end.
     admin_token_file: str | None = None
     admin_socket: str | None = None
+    fault_store: str | None = None  # A file for the records of failures.
+    fault_store_age_s: float = 7 * 86400.0
+    fault_store_max_bytes: int = 64 * 1024 * 1024
