@@ -267,12 +267,12 @@ async def _listed(values: list[dict[str, Any]]) -> web.Response:
     """Return a JSON array, encoded a few at a time for the traffic to pass."""
     pieces = []
     for start in range(0, len(values), _BATCH):
-        batch = values[start : start + _BATCH]
-        pieces += [
-            json.dumps(v, indent=2, ensure_ascii=False, default=str) for v in batch
-        ]
+        text = json.dumps(
+            values[start : start + _BATCH], indent=2, ensure_ascii=False, default=str
+        )
+        pieces.append(text[1:-2])  # Without the brackets of the batch.
         await asyncio.sleep(0)
-    return web.json_response(text=f"[{', '.join(pieces)}]\n")
+    return web.json_response(text=f"[{','.join(pieces)}\n]\n" if pieces else "[]\n")
 
 
 def _json(value: Any) -> web.Response:
