@@ -53,6 +53,7 @@ class FaultBook:
         self.events = EventLog()
         self.hub = FaultHub()
         self.sample: StormSample[Failure] = StormSample(rng)
+        self._look_s = float("-inf")
         self.store: FaultStore | None = None
         self.store_problem = ""
 
@@ -79,7 +80,8 @@ class FaultBook:
             now_s: On the steady clock.
             more: Further facts.
         """
-        self.look(now_s)
+        if now_s >= self._look_s:
+            self.look(now_s)
         group = self.groups.add(outcome, fault, severity, now_s)
         latest = group.examples.last
         is_kept = self.sample.takes(group)
@@ -122,6 +124,7 @@ class FaultBook:
 
     def look(self, now_s: float) -> None:
         """Keep the sample of a second that is over; called as time goes by."""
+        self._look_s = int(now_s) + 1.0
         for failure in self.sample.turn(now_s):
             self._keep(failure)
         self.groups.look(now_s)

@@ -70,26 +70,14 @@ class Trend(Enum):
     FALLING = "falling"
 
 
-def key_of(outcome: Outcome, fault: Fault) -> Key:
-    """Return what a failure is grouped by."""
-    attempts = outcome.attempts
-    return Key(
-        fault.spec.code,
-        outcome.route,
-        outcome.upstream,
-        attempts[-1].endpoint if attempts else "",
-        fault.phase.value,
-        _cause(outcome, fault),
-    )
-
-
 def _cause(outcome: Outcome, fault: Fault) -> str:
     code = fault.spec.code
     if code == _UNEXPECTED:
         return fault.detail  # Type and place of an exception: words of ours.
     for attempt in outcome.attempts:
-        if attempt.fault is not None and attempt.fault.code != code:
-            return attempt.fault.code
+        met = attempt.fault
+        if met is not None and met.code != code:
+            return met.code
     if fault.timeout is not None:
         return fault.timeout.value
     return str(outcome.status) if outcome.status else ""
@@ -110,9 +98,9 @@ class Group:
     """
 
     __slots__ = (
-        "_began_s", "_slice", "_slices", "_succeeded_s", "_was_over", "awaits_success",
-        "count", "examples", "first_ns", "first_s", "id", "key", "last_ns", "last_s",
-        "recoveries_s", "regressions", "severity", "spec",
+        "_began_s", "_slice", "_slices", "_succeeded_s", "_turns_s", "_was_over",
+        "awaits_success", "count", "examples", "first_ns", "first_s", "id", "key",
+        "last_ns", "last_s", "recoveries_s", "regressions", "severity", "spec",
     )  # fmt: skip
 
     def __init__(
@@ -132,6 +120,7 @@ class Group:
         self._succeeded_s: float | None = None  # The first one since `last_s`.
         self._was_over = False  # Before the present episode.
         self._slice = int(now_s / SLICE_S)
+        self._turns_s = (self._slice + 1) * SLICE_S
         self._slices: deque[int] = deque([0] * _KEPT, _KEPT)  # The last: the present.
 
     def __repr__(self) -> str:
@@ -140,11 +129,13 @@ class Group:
 
     def add(self, severity: Severity, now_s: float, wall_ns: int, count: int) -> None:
         """Count failures."""
-        if self.count and self.state_at(now_s) is State.RECOVERED:
+        is_quiet = now_s - self.last_s >= QUIET_S
+        if is_quiet and self.count and self._may_be_over:
             self.recoveries_s.append(self.recovery_s or 0.0)
             self.regressions += 1
             self._began_s, self._was_over = now_s, True
-        self._turn(now_s)
+        if now_s >= self._turns_s:
+            self._turn(now_s)
         self._slices[-1] += count
         self.count += count
         self.severity = severity
@@ -206,6 +197,7 @@ class Group:
         now = int(now_s / SLICE_S)
         self._slices.extend([0] * min(_KEPT, max(0, now - self._slice)))
         self._slice = max(now, self._slice)
+        self._turns_s = (self._slice + 1) * SLICE_S
 
     def _recent(self, now_s: float) -> list[int]:
         """Return the slices as they are now, without turning them."""
@@ -235,7 +227,8 @@ class FaultGroups:
         self._requests_by_route = requests_by_route
         self._rng = rng
         self._most = most
-        self._groups: OrderedDict[Key, Group] = OrderedDict()  # Latest seen last.
+        # Latest seen last. A plain tuple finds what its Key is under, and is cheaper.
+        self._groups: OrderedDict[tuple[str, ...], Group] = OrderedDict()
         self._waiting: dict[str, list[Group]] = {}  # For a success, by route.
         # By slice: the requests of each route up to then.
         self._traffic: deque[tuple[int, dict[str, int]]] = deque(maxlen=_MINUTE + 1)
@@ -264,20 +257,28 @@ class FaultGroups:
         count: int = 1,
     ) -> Group:
         """Count failures that are like this one; return their group."""
-        key = key_of(outcome, fault)
+        attempts = outcome.attempts
+        key = (
+            fault.spec.code,
+            outcome.route,
+            outcome.upstream,
+            attempts[-1].endpoint if attempts else "",
+            fault.phase.value,
+            _cause(outcome, fault),
+        )
         wall_ns = outcome.start_wall_ns + int(outcome.duration_s * 1e9)
         group = self._groups.get(key)
         if group is None:
             if len(self._groups) >= self._most:
                 self._make_room(now_s)
-            group = Group(key, fault.spec, severity, now_s, wall_ns)
+            group = Group(Key(*key), fault.spec, severity, now_s, wall_ns)
             self._groups[key] = group
         else:
             self._groups.move_to_end(key)
         group.add(severity, now_s, wall_ns, count)
         if not group.awaits_success:
             group.awaits_success = True
-            self._waiting.setdefault(key.route, []).append(group)
+            self._waiting.setdefault(outcome.route, []).append(group)
         return group
 
     def succeeded(self, route: str, now_s: float) -> None:

@@ -36,13 +36,14 @@ class Reservoir(Generic[T]):
 
     def offer(self, item: T, rng: Random) -> None:
         """Take one more into account."""
-        self.seen += 1
-        if len(self.items) < self._most:
+        seen = self.seen = self.seen + 1
+        most = self._most
+        if seen <= most:
             self.items.append(item)
             return
-        place = int(rng.random() * self.seen)
-        if place < self._most:
-            self.items[place] = item
+        place = rng.random() * seen
+        if place < most:
+            self.items[int(place)] = item
 
 
 class Examples(Generic[T]):
@@ -119,6 +120,7 @@ class StormSample(Generic[T]):
 
     def offer(self, item: T) -> None:
         """Let chance decide."""
-        is_full = len(self._rest.items) >= self._most
-        self._rest.offer(item, self._rng)
-        self.left_out += is_full  # This one, or the one whose place it took.
+        rest = self._rest
+        if rest.seen >= self._most:
+            self.left_out += 1  # This one, or the one whose place it takes.
+        rest.offer(item, self._rng)

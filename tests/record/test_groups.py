@@ -19,7 +19,6 @@ from sidecar.record.groups import (
     Group,
     State,
     Trend,
-    key_of,
 )
 from tests.support.outcomes import attempt, failed, fault
 
@@ -63,16 +62,14 @@ def test_alike_is_what_shares_code_route_upstream_endpoint_phase_and_cause(
     assert len(groups | {plain.id}) == 7
 
 
-def test_the_cause_is_the_first_code_that_is_not_the_whole() -> None:
-    refused = attempt(fault=FaultCode.CONN_REFUSED.spec)
-    given_up = failed(FaultCode.RETRY_EXHAUSTED, attempts=(refused, refused))
-    assert key_of(given_up, given_up.fault).cause == "316-CONN-REFUSED"
-    late = failed(FaultCode.TIMEOUT_ERR)
-    assert key_of(late, late.fault).cause == "request"
-    answered = failed(FaultCode.UPSTREAM_5XX, status=503)
-    assert key_of(answered, answered.fault).cause == "503"
-    bug = failed(FaultCode.OP_FAIL, attempts=())
-    assert key_of(bug, bug.fault).cause == bug.fault.detail
+def test_the_cause_is_the_first_code_that_is_not_the_whole(told: Told) -> None:
+    refused = (attempt(fault=FaultCode.CONN_REFUSED.spec),) * 2
+    given_up = told.fail(code=FaultCode.RETRY_EXHAUSTED, attempts=refused)
+    assert given_up.key.cause == "316-CONN-REFUSED"
+    assert told.fail(code=FaultCode.TIMEOUT_ERR).key.cause == "request"
+    assert told.fail(code=FaultCode.UPSTREAM_5XX, status=503).key.cause == "503"
+    bug = fault(FaultCode.OP_FAIL, detail="KeyError at a.py:1")
+    assert told.fail(fault=bug, attempts=()).key.cause == "KeyError at a.py:1"
 
 
 def test_a_detail_that_a_client_chose_makes_no_group(told: Told) -> None:
