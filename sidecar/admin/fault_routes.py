@@ -107,14 +107,19 @@ class FaultRoutes:
         query = checked(request.query, GROUP_QUERY)
         wanted = filter_of(query, self._context.clock.wall_ns())
         now_s, state = self._context.clock.now_s(), query.get("state")
-        found = (
-            self._group(group, now_s)
-            for group in self._book.groups
-            if _is_wanted(group, wanted)
-            and state in (None, group.state_at(now_s).value)
-        )
+        found: list[dict[str, Any]] = []
         limit = int(query.get("limit", SHOWN))
-        return await _listed(list(islice(filter(wanted.has_text, found), limit)))
+        traffic = self._book.groups.traffic()
+        for number, group in enumerate(list(self._book.groups)):
+            if number % _BATCH == _BATCH - 1:
+                await asyncio.sleep(0)
+            if len(found) == limit:
+                break
+            is_so = state in (None, group.state_at(now_s).value)
+            if is_so and _is_wanted(group, wanted):
+                shown = self._group(group, now_s, traffic)
+                found += [shown] if wanted.has_text(shown) else []
+        return await _listed(found)
 
     @told(returns="FaultGroup")
     async def group(self, request: web.Request) -> web.Response:
@@ -123,7 +128,8 @@ class FaultRoutes:
         group = self._book.groups.find(wanted)
         if group is None:
             return refusal(404, f"no group {wanted!r} is kept")
-        shown = self._group(group, self._context.clock.now_s())
+        now_s, traffic = self._context.clock.now_s(), self._book.groups.traffic()
+        shown = self._group(group, now_s, traffic)
         records = [record_of(failure) for failure in group.examples]
         return _json({**shown, "records": records})
 
@@ -209,9 +215,11 @@ class FaultRoutes:
         await response.write_eof()
         return response
 
-    def _group(self, group: Group, now_s: float) -> dict[str, Any]:
-        key, spec = group.key, group.spec
-        recovery_s = group.recovery_s
+    def _group(
+        self, group: Group, now_s: float, traffic: dict[str, int]
+    ) -> dict[str, Any]:
+        key, spec, recovery_s = group.key, group.spec, group.recovery_s
+        share_ratio = self._book.groups.share_of_traffic(group, now_s, traffic)
         return {
             "id": group.id,
             "code": key.code,
@@ -231,9 +239,7 @@ class FaultRoutes:
             "last_minute": group.last_minute(now_s),
             "rate_per_s": round(group.rate_per_s(now_s), 3),
             "trend": group.trend_at(now_s).value,
-            "share_of_traffic": round(
-                self._book.groups.share_of_traffic(group, now_s), 4
-            ),
+            "share_of_traffic": round(share_ratio, 4),
             "recovery_s": None if recovery_s is None else round(recovery_s, 3),
             "earlier_recoveries_s": [round(s, 3) for s in group.recoveries_s],
             "regressions": group.regressions,

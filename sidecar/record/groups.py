@@ -287,7 +287,13 @@ class FaultGroups:
             group.awaits_success = False
             group.succeeded(now_s)
 
-    def share_of_traffic(self, group: Group, now_s: float) -> float:
+    def traffic(self) -> dict[str, int]:
+        """Return how many requests of each route have ended; once for many groups."""
+        return self._requests_by_route()
+
+    def share_of_traffic(
+        self, group: Group, now_s: float, traffic: dict[str, int]
+    ) -> float:
         """Return which part of its route's requests met it in the last minute."""
         route = group.key.route
         if not route:
@@ -297,7 +303,7 @@ class FaultGroups:
         for number, requests in self._traffic:
             if number <= minute_ago:
                 before = requests.get(route, 0)
-        seen = self._requests_by_route().get(route, 0) - before
+        seen = traffic.get(route, 0) - before
         return min(1.0, group.last_minute(now_s) / seen) if seen > 0 else 0.0
 
     def look(self, now_s: float) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PER_S: Final = 200
+MAX_FIRSTS: Final = 500
 RESERVOIR: Final = 50
 EXAMPLES: Final = 3
 
@@ -111,8 +112,12 @@ class StormSample(Generic[T]):
 
     def takes(self, group: object) -> bool:
         """Tell whether a failure of `group` is kept at once; else `offer` it."""
-        is_first = group not in self._groups
-        if not is_first and self._taken >= self._per_s:
+        most = self._per_s
+        if group not in self._groups:
+            most += (
+                MAX_FIRSTS  # Who invents codes without end makes groups without end.
+            )
+        if self._taken >= most:
             return False
         self._groups.add(group)
         self._taken += 1

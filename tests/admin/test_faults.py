@@ -7,18 +7,21 @@ import csv
 import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.request import urlopen
 
 import pytest
 
 from sidecar.admin.fault_export import COLUMNS, csv_line
 from sidecar.faults.catalogue import FaultCode
 from sidecar.record.fault_hub import MAX_LISTENERS, MAX_WAITING
+from tests.docs.serving import serving
 from tests.support.admin import Client, client_of
 from tests.support.outcomes import failed, fault
 from tests.support.proxy import OK, Proxy, Talk, proxied
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     import aiohttp
 
@@ -293,6 +296,17 @@ async def test_a_slow_reader_is_told_how_much_it_missed() -> None:
             assert (await events.next())["event"] == "event"
         assert await events.next() == {"event": "skipped", "data": "7"}
         assert recorder.book.hub.skipped == 7
+
+
+def test_a_stream_does_not_hold_the_end_of_the_process_up(tmp_path: Path) -> None:
+    """SIGTERM: it is told, and the process is gone."""
+    with serving(tmp_path) as addresses:
+        stream = urlopen(f"http://{addresses['127.0.0.1:15000']}/faults/stream")
+        assert stream.readline() == b"retry: 2000\n"
+    with stream:
+        text = stream.read().decode()
+    assert '"kind": "drain"' in text
+    assert text.endswith("event: end\ndata: draining\n\n")
 
 
 async def test_streams_end_when_the_drain_begins() -> None:

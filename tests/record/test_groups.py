@@ -39,6 +39,9 @@ class Told:
             told, told.fault, told.fault.spec.severity, now_s, count=count
         )
 
+    def share(self, group: Group, now_s: float) -> float:
+        return self.groups.share_of_traffic(group, now_s, self.groups.traffic())
+
 
 @pytest.fixture
 def told() -> Told:
@@ -142,8 +145,8 @@ def test_the_share_of_traffic_is_of_the_last_minute(told: Told) -> None:
     told.groups.look(START_S)
     told.requests["all"] += 75  # Successes.
     group = told.fail(START_S + 65, count=25)
-    assert told.groups.share_of_traffic(group, START_S + 65) == 0.25
-    assert told.groups.share_of_traffic(group, START_S + 500) == 0.0
+    assert told.share(group, START_S + 65) == 0.25
+    assert told.share(group, START_S + 500) == 0.0
 
 
 def test_the_severity_is_of_the_latest(told: Told) -> None:
@@ -195,7 +198,7 @@ def test_whatever_happens_no_failure_is_lost_or_counted_twice(
             told.groups.succeeded(f"r{route}", now_s)
         assert len(told.groups) <= 4
         assert group.state_at(now_s) is not State.RECOVERED
-        assert 0.0 < told.groups.share_of_traffic(group, now_s) <= 1.0
+        assert 0.0 < told.share(group, now_s) <= 1.0
         assert group.last_minute(now_s) <= group.count
     assert sum(g.count for g in told.groups) + told.groups.evicted_faults == total
 

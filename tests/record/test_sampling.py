@@ -8,7 +8,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.record.sampling import Examples, Reservoir, StormSample
+from sidecar.record.sampling import MAX_FIRSTS, Examples, Reservoir, StormSample
 
 
 def test_a_reservoir_is_fair() -> None:
@@ -61,6 +61,12 @@ def test_whatever_comes_each_is_kept_once_or_counted(
     assert len(kept) == len(set(kept))
     assert len(kept) + sample.left_out == len(arrivals)
     assert len(kept) <= len({now for now, _ in firsts}) * (per_s + reservoir + 6)
+
+
+def test_groups_without_end_are_sampled_too() -> None:
+    sample: StormSample[str] = StormSample(Random(316), per_s=10, reservoir=5)
+    sample.turn(1.0)
+    assert sum(sample.takes(group) for group in range(10_000)) == 10 + MAX_FIRSTS
 
 
 def test_a_rare_group_is_seen_beside_a_storm() -> None:
