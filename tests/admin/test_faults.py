@@ -11,6 +11,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from sidecar.admin.door import DOOR
 from sidecar.admin.fault_export import COLUMNS, csv_line
 from sidecar.faults.catalogue import FaultCode
 from sidecar.record.fault_hub import MAX_LISTENERS, MAX_WAITING
@@ -296,6 +297,19 @@ async def test_a_slow_reader_is_told_how_much_it_missed() -> None:
             assert (await events.next())["event"] == "event"
         assert await events.next() == {"event": "skipped", "data": "7"}
         assert recorder.book.hub.skipped == 7
+
+
+async def test_who_takes_what_is_streamed_is_not_cut_as_silent() -> None:
+    """And only for that does the time of a connection begin anew."""
+    async with both() as (proxy, admin), admin.session.get("/faults/stream") as got:
+        await joined(proxy)
+        assert proxy.app.servers is not None
+        _, runner = proxy.app.servers._running[-1]
+        [guest] = runner.app[DOOR]._guests.values()
+        before_s = guest._asked_s
+        proxy.app.recorder.event("ejection", "10.0.0.1:80", "5xx")
+        await Events(got).next()
+        assert guest._asked_s > before_s
 
 
 def test_a_stream_does_not_hold_the_end_of_the_process_up(tmp_path: Path) -> None:
