@@ -158,8 +158,15 @@ def _others(plan: Plan) -> dict[str, Callable[[], list[Figure]]]:
         "backpressure": lambda: backpressure.run(plan),
         "startup": lambda: startup.run(plan),
         "policy": _policy_cost,
+        "faults": _fault_storm,
         "routes": _route_cost,
     }
+
+
+def _fault_storm() -> list[Figure]:
+    from benchmarks import fault_storm  # noqa: PLC0415 - the rest runs without it
+
+    return fault_storm.run()
 
 
 def _policy_cost() -> list[Figure]:

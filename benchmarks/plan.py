@@ -20,6 +20,7 @@ MEASUREMENTS = (
     "startup",
     "policy",
     "routes",
+    "faults",
     "overload",
 )
 PROXIES = ("nginx", "haproxy", "caddy", "aiohttp", "interpreted", "sidecar")

@@ -25,6 +25,8 @@ from sidecar.clock import Clock, LoopClock, Timer
 from sidecar.discovery.watching import Discoveries
 from sidecar.drain import Drain
 from sidecar.record import otel_env
+from sidecar.record.fault_schema import StoreError
+from sidecar.record.fault_store import FaultStore, StoreLimits
 from sidecar.record.recorder import Recorder
 from sidecar.record.tracing import Tracer
 from sidecar.reloading import Reloader
@@ -69,6 +71,7 @@ class App:
         self.recorder = Recorder(self.snapshot, self.clock, stream)
         if self.snapshot.tracing.enabled:
             self.recorder.tracer = Tracer(self.snapshot)
+        self._open_fault_store()
         self.runtime = Runtime(self.snapshot, self.clock, rng, self.recorder)
         self.recorder.watch(self.runtime)
         self._discoveries = Discoveries(self.runtime, self.clock, rng)
@@ -120,6 +123,7 @@ class App:
         self.addresses["admin"] = self.servers.admin_address
         self.runtime.own_ports.update(port for _, port in self.addresses.values())
         self.recorder.start()
+        self.recorder.event("start", self.snapshot.service, self.snapshot.source)
         self._sweep()
         self.has_started = True
         self.not_ready_reason = ""
@@ -128,6 +132,22 @@ class App:
             self._keep(watch_port(lambda: self.snapshot, self._on_application))
         if self.snapshot.follows_application:
             self._keep(self._end_with_application())
+
+    def _open_fault_store(self) -> None:
+        """Keep the records of failures on disk, if that is wanted and possible."""
+        snapshot, book = self.snapshot, self.recorder.book
+        if snapshot.fault_store is None:
+            return
+        limits = StoreLimits(
+            snapshot.fault_store,
+            snapshot.fault_store_age_s,
+            snapshot.fault_store_max_bytes,
+        )
+        try:
+            book.use_store(FaultStore(limits, self.clock))
+        except StoreError as error:
+            book.store_problem = str(error)
+            _log.error("%s; records of failures are kept in memory alone", error)
 
     async def run(self, *, is_watching: bool = False) -> None:
         """Serve until a signal, drain, and end.
@@ -144,6 +164,8 @@ class App:
         self.end_cause = await self._signals.get()
         _log.info("%s: draining; a second signal ends at once", self.end_cause)
         self.not_ready_reason = "draining"
+        self.recorder.event("drain", self.snapshot.service, self.end_cause)
+        self.recorder.book.hub.close()  # Who listens would hold the drain up.
         drain = self._loop.create_task(Drain(self.runtime, self.acceptors).run())
         hurry = self._loop.create_task(self._signals.get())
         await asyncio.wait((drain, hurry), return_when=asyncio.FIRST_COMPLETED)

@@ -80,6 +80,7 @@ class Try:
         "_writer",
         "answered_s",
         "asked_s",
+        "broken",
         "connection",
         "endpoint",
         "fault",
@@ -119,6 +120,7 @@ class Try:
         self.health: Health | None = None  # Its, if it is one of several.
         self.is_probe = False  # Of the endpoint, which was out.
         self.connection: UpstreamConnection | None = None
+        self.broken: UpstreamConnection | None = None  # It could not be given back.
         self.phase = _QUEUE
         self.head: ResponseHead | None = None
         self.fault: ProxyFault | None = None
@@ -187,6 +189,7 @@ class Try:
                 connection.idle_limit_s = self._idle_limit_s()
                 pool.give_back(self.endpoint, connection, now_s)
             else:
+                self.broken = connection
                 connection.close()
                 pool.give_up(self.endpoint)
         self._settle(now_s)
@@ -216,7 +219,7 @@ class Try:
 
     def record(self, now_s: float, span_id: int) -> Attempt:
         """Return what is to be told of it."""
-        fault = self.fault
+        fault, broken = self.fault, self.broken
         return Attempt(
             self.n,
             "" if self.endpoint is None else self.endpoint.name,
@@ -228,6 +231,8 @@ class Try:
             Processed.YES if fault is None else fault.processed,
             self.is_reused,
             span_id,
+            0.0 if broken is None else now_s - broken.opened_s,
+            0 if broken is None else broken.served,
         )
 
     # What the connection tells (`ResponseSink`).

@@ -111,7 +111,8 @@ class Checkout:
         if isinstance(self._opened, Exception):
             upstream.pool.give_up(self._endpoint)
             raise self._opened
-        upstream.connect_times.add(self._clock.now_s() - start_s)
+        self._opened.opened_s = self._clock.now_s()
+        upstream.connect_times.add(self._opened.opened_s - start_s)
         attempt.connection = self._opened
 
     def _on_opened(self, result: UpstreamConnection | Exception) -> None:

@@ -267,6 +267,8 @@ class Attempt:
     processed: Processed
     is_reused: bool  # On a connection that had served before.
     span_id: int
+    connection_age_s: float = 0.0  # Of one that ended with the attempt.
+    connection_served: int = 0  # Requests it was given, this one included.
 
 
 @dataclass(slots=True)
@@ -285,6 +287,7 @@ class Fault:
     detail: str  # For people; never a metric label.
     timeout: TimeoutKind | None = None
     retry_after_s: float | None = None
+    stack: tuple[str, ...] = ()  # Of an exception that nobody foresaw.
 
 
 @dataclass(slots=True)

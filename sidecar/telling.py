@@ -73,6 +73,7 @@ def of_fault(fault: ProxyFault, attempts: Sequence[Attempt], fault_id: str) -> F
         fault.detail,
         fault.timeout,
         fault.retry_after_s,
+        fault.stack,
     )
 
 

@@ -8,8 +8,12 @@
     POST /upstreams/NAME/endpoints/HOST:PORT
                                 {"state": "ejected", "for_s": 60}: ask it for nothing
                                 {"state": "auto"}: let it go
-    GET  /faults                ?code= &route= &limit=: the last failures
+    GET  /faults                the last failures: see `fault_query.py`
     GET  /faults/ID             one of them
+    GET  /faults/stream         failures and events as they happen
+    GET  /fault-groups          failures that are alike, as one; /fault-groups/ID
+    GET  /events                breakers, reloads, drains
+    GET  /openapi.json          this API, for machines
     GET  /log-level             and POST: debug, info, warning or error
     POST /reload                read the file again; 422 if it is rejected
     POST /quit                  drain, and end: what a Job does when it is done
@@ -28,39 +32,37 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 import sidecar
+from sidecar.admin.endpoints import EndpointRoutes, standing
+from sidecar.admin.fault_routes import FaultRoutes, explained
 from sidecar.admin.guard import guarded, harden, refusal
+from sidecar.admin.holds import AUTO, read_hold, text_of
 from sidecar.admin.masking import masked
+from sidecar.admin.openapi import told
+from sidecar.admin.schemas import ref
 from sidecar.descriptors import most_clients
 from sidecar.policy.breaker import State
-from sidecar.record.fault_feed import KEPT
 from sidecar.reloading import REJECTED
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from sidecar.admin.access import Access
     from sidecar.admin.context import AdminContext
-    from sidecar.policy.outlier import Health, OutlierDetector
+    from sidecar.record.fault_book import FaultBook
     from sidecar.record.sources import RouteState, UpstreamState
 
 _log = logging.getLogger(__name__)
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
-_SHOWN = 100
-_AUTO = "auto"
-_HOLDS = {"open": State.OPEN, "closed": State.CLOSED, _AUTO: None}
-_ENDPOINT_HOLDS = ("ejected", _AUTO)
-_HOLD_S = 60.0
-_MAX_HOLD_S = 3600.0  # What is held by hand is forgotten by people.
+_HOLDS = {"open": State.OPEN, "closed": State.CLOSED, AUTO: None}
 
 
 def admin_application(
     context: AdminContext, access: Access, max_body_bytes: int
 ) -> web.Application:
     """Return the admin server."""
-    api = _Api(context)
+    api, faults = _Api(context), FaultRoutes(context)
+    endpoints = EndpointRoutes(context)
     application = web.Application(
-        middlewares=[guarded(access)], client_max_size=max_body_bytes
+        middlewares=[guarded(access), explained], client_max_size=max_body_bytes
     )
     application.on_response_prepare.append(harden)
     router = application.router
@@ -69,15 +71,20 @@ def admin_application(
     router.add_get("/routes", api.routes)
     router.add_get("/upstreams", api.upstreams)
     endpoint = "/upstreams/{name}/endpoints/{address}"
-    router.add_post(endpoint, api.hold_endpoint)
-    router.add_put(endpoint, api.hold_endpoint)
-    router.add_delete(endpoint, api.release_endpoint)
+    router.add_post(endpoint, endpoints.hold)
+    router.add_put(endpoint, endpoints.hold)
+    router.add_delete(endpoint, endpoints.release)
     router.add_get("/breakers", api.breakers)
     router.add_post("/breakers/{name}", api.hold_breaker)
     router.add_put("/breakers/{name}", api.hold_breaker)
     router.add_delete("/breakers/{name}", api.release_breaker)
-    router.add_get("/faults", api.faults)
-    router.add_get("/faults/{id}", api.fault)
+    router.add_get("/faults", faults.faults)
+    router.add_get("/faults/stream", faults.stream, allow_head=False)
+    router.add_get("/faults/{id}", faults.fault)
+    router.add_get("/fault-groups", faults.groups)
+    router.add_get("/fault-groups/{id}", faults.group)
+    router.add_get("/events", faults.events)
+    router.add_get("/openapi.json", faults.openapi)
     router.add_get("/log-level", api.log_level)
     router.add_post("/log-level", api.set_log_level)
     router.add_put("/log-level", api.set_log_level)
@@ -92,7 +99,9 @@ class _Api:
     def __init__(self, context: AdminContext) -> None:
         self._context = context
 
+    @told()
     async def index(self, request: web.Request) -> web.Response:
+        """Show what there is."""
         snapshot = self._context.snapshot
         return _json(
             {
@@ -100,11 +109,14 @@ class _Api:
                 "version": sidecar.__version__,
                 "config_version": snapshot.version,
                 "ready": not self._context.not_ready_reason,
+                "fault_store": _store(self._context.recorder.book),
                 "paths": sorted({r.canonical for r in request.app.router.resources()}),
             }
         )
 
+    @told()
     async def config(self, _: web.Request) -> web.Response:
+        """Show the settings in force, secrets masked."""
         snapshot = self._context.snapshot
         settings = self._context.settings.model_dump(mode="json")
         return _json(
@@ -119,25 +131,33 @@ class _Api:
             }
         )
 
+    @told()
     async def routes(self, _: web.Request) -> web.Response:
+        """List the routes."""
         now_s = self._context.clock.now_s()
         return _json([_route(state, now_s) for state in self._context.runtime.routes])
 
+    @told()
     async def upstreams(self, _: web.Request) -> web.Response:
+        """List the upstreams: endpoints, pools, budgets."""
         now_s = self._context.clock.now_s()
         upstreams = self._context.runtime.upstreams
         return _json([_upstream(n, u, now_s) for n, u in upstreams.items()])
 
+    @told()
     async def breakers(self, _: web.Request) -> web.Response:
+        """List the breakers."""
         now_s = self._context.clock.now_s()
         states = self._context.runtime.routes
         return _json([_breaker(s, now_s) for s in states if s.breaker is not None])
 
+    @told(body=ref("Hold"), errors=(400,))
     async def hold_breaker(self, request: web.Request) -> web.Response:
+        """Hold a breaker open or closed by hand, or let it go."""
         state = self._route_with_breaker(request.match_info["name"])
         if state is None or state.breaker is None:
             return _no_breaker(request)
-        hold = await _read_hold(request, _HOLDS)
+        hold = await read_hold(request, _HOLDS)
         if isinstance(hold, str):
             return refusal(400, hold)
         now_s = self._context.clock.now_s()
@@ -145,7 +165,9 @@ class _Api:
         _log.info("admin: breaker of %s: %s", state.route.name, state.breaker.cause)
         return _json(_breaker(state, now_s))
 
+    @told()
     async def release_breaker(self, request: web.Request) -> web.Response:
+        """Let a breaker go."""
         state = self._route_with_breaker(request.match_info["name"])
         if state is None or state.breaker is None:
             return _no_breaker(request)
@@ -153,81 +175,30 @@ class _Api:
         _log.info("admin: breaker of %s is let go", state.route.name)
         return _json(_breaker(state, self._context.clock.now_s()))
 
-    async def hold_endpoint(self, request: web.Request) -> web.Response:
-        found = self._ejectable(request)
-        if isinstance(found, web.Response):
-            return found
-        hold = await _read_hold(request, _ENDPOINT_HOLDS)
-        if isinstance(hold, str):
-            return refusal(400, hold)
-        outlier, health = found
-        now_s = self._context.clock.now_s()
-        if hold[0] == _AUTO:
-            outlier.release(health)
-        else:
-            outlier.hold(health, now_s, now_s + hold[1])
-        _log.info("admin: endpoint %s: %s", health.name, health.cause)
-        return _json({"address": health.name, **_standing(health, now_s)})
-
-    async def release_endpoint(self, request: web.Request) -> web.Response:
-        found = self._ejectable(request)
-        if isinstance(found, web.Response):
-            return found
-        outlier, health = found
-        outlier.release(health)
-        _log.info("admin: endpoint %s: %s", health.name, health.cause)
-        now_s = self._context.clock.now_s()
-        return _json({"address": health.name, **_standing(health, now_s)})
-
-    def _ejectable(
-        self, request: web.Request
-    ) -> tuple[OutlierDetector, Health] | web.Response:
-        """Return an endpoint that can be ejected, or why there is none."""
-        name, address = request.match_info["name"], request.match_info["address"]
-        upstream = self._context.runtime.upstreams.get(name)
-        healths = [] if upstream is None else upstream.healths
-        health = next((each for each in healths if each.name == address), None)
-        if upstream is None or health is None:
-            return refusal(404, f"no endpoint {address!r} of an upstream {name!r}")
-        if upstream.outlier is None:
-            return refusal(409, f"upstream {name!r} has outlier: off")
-        if len(healths) == 1:
-            return refusal(409, f"{address} is the only endpoint: it is never ejected")
-        return upstream.outlier, health
-
-    async def faults(self, request: web.Request) -> web.Response:
-        query = request.query
-        limit = query.get("limit", str(_SHOWN))
-        if not (limit.isascii() and limit.isdigit()):
-            return refusal(400, f"limit is {limit!r}; it must be a number to {KEPT}")
-        feed = self._context.recorder.feed
-        most = min(KEPT, int(limit[:9]))
-        code, route = query.get("code", ""), query.get("route")
-        return _json(feed.newest(most, code=code.upper(), route=route))
-
-    async def fault(self, request: web.Request) -> web.Response:
-        wanted = request.match_info["id"]
-        record = self._context.recorder.feed.find(wanted)
-        if record is None:
-            return refusal(404, f"no fault {wanted!r} among the last {KEPT}")
-        return _json(record)
-
+    @told(returns="LogLevel")
     async def log_level(self, _: web.Request) -> web.Response:
+        """Show the level of the log."""
         return _json({"level": _level_name()})
 
+    @told(returns="LogLevel", body=ref("LogLevel"), errors=(400,))
     async def set_log_level(self, request: web.Request) -> web.Response:
-        level = _wanted_level(await _text_of(request))
+        """Log from this level on."""
+        level = _wanted_level(await text_of(request))
         if level not in _LEVELS:
             return refusal(400, f"{level!r} is none of {', '.join(_LEVELS)}")
         logging.getLogger("sidecar").setLevel(_LEVELS[level])
         _log.warning("admin: the level of the log is %s now", level)
         return _json({"level": level})
 
+    @told(errors=(422,))
     async def reload(self, _: web.Request) -> web.Response:
+        """Read the configuration again; what is wrong with it is told with 422."""
         done = await self._context.reloader.reload("POST /reload")
         return _json(asdict(done), 422 if done.result == REJECTED else 200)
 
+    @told(status=202)
     async def quit(self, _: web.Request) -> web.Response:
+        """Drain, and end."""
         self._context.ask_to_drain("POST /quit")
         return _json({"draining": True}, 202)
 
@@ -238,29 +209,13 @@ class _Api:
         return None
 
 
-async def _read_hold(
-    request: web.Request, states: Collection[str]
-) -> tuple[str, float] | str:
-    """Return how to hold something and for how long, or what is wrong with it."""
-    try:
-        body = json.loads(await _text_of(request))
-    except ValueError:
-        body = None
-    if not isinstance(body, dict) or body.get("state") not in [*states]:
-        *others, last = (f'"{state}"' for state in states)
-        words = f"{', '.join(others)} or {last}"
-        return f'the body must be like {{"state": {words}, "for_s": 60}}'
-    for_s = body.get("for_s", _HOLD_S)
-    if isinstance(for_s, bool) or not isinstance(for_s, int | float):
-        return "for_s must be a number of seconds"
-    if not 0 < for_s <= _MAX_HOLD_S:
-        return f"for_s must be above 0 and at most {_MAX_HOLD_S:g}"
-    return body["state"], float(for_s)
-
-
-async def _text_of(request: web.Request) -> str:
-    """Return the body, whatever its declared charset claims it is."""
-    return (await request.read()).decode("utf-8", "replace")
+def _store(book: FaultBook) -> dict[str, str]:
+    """Return how it is with the store: "off", "on", or what keeps it from being."""
+    if book.store is None and not book.store_problem:
+        return {"state": "off"}
+    if book.store is None:
+        return {"state": "failed", "problem": book.store_problem}
+    return {"state": "on", "problem": book.store.problem}
 
 
 def _no_breaker(request: web.Request) -> web.Response:
@@ -314,7 +269,7 @@ def _upstream(name: str, upstream: UpstreamState, now_s: float) -> dict[str, Any
                 "address": e.name,
                 "idle": len(e.idle),
                 "busy": e.busy,
-                **_standing(e.health, now_s),
+                **standing(e.health, now_s),
             }
             for e in upstream.pool.endpoints
         ],
@@ -335,16 +290,6 @@ def _discovery(upstream: UpstreamState, now_s: float) -> dict[str, Any] | None:
         "age_s": None if answered_s is None else round(now_s - answered_s, 3),
         "failure": finding.failure,
         "updates": finding.counts,
-    }
-
-
-def _standing(health: Health, now_s: float) -> dict[str, Any]:
-    return {
-        "state": health.standing_at(now_s).value,
-        "cause": health.cause,
-        "left_s": round(health.left_s(now_s), 3),
-        "failures_in_a_row": health.strikes,
-        "times_ejected": health.times_ejected,
     }
 
 

@@ -13,6 +13,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from aiohttp import web
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -63,11 +65,14 @@ class Door:
         self._guests.pop(guest.inner, None)
 
     def asked(self, protocol: object) -> None:
-        """A whole head of a request came."""
+        """A whole head of a request came, or a piece of a long answer was taken."""
         guest = self._guests.pop(protocol, None)
         if guest is not None:
             self._guests[protocol] = guest
             guest.asked()
+
+
+DOOR = web.AppKey("door", Door)  # For handlers whose answers last.
 
 
 class Guest(asyncio.Protocol):

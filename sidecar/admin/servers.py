@@ -12,7 +12,7 @@ from aiohttp import http_exceptions, web
 from sidecar.accept.listener import ListenError
 from sidecar.admin.access import Access, Throttle, Way
 from sidecar.admin.api import admin_application
-from sidecar.admin.door import Door
+from sidecar.admin.door import DOOR, Door
 from sidecar.admin.health import health_application
 from sidecar.admin.token import AdminToken
 from sidecar.admin.unix_socket import UnixSocket
@@ -132,6 +132,7 @@ async def behind_door(
         door.asked(request.protocol)
         return await handler(request)
 
+    application[DOOR] = door
     application.middlewares.insert(0, note)
     runner = web.AppRunner(
         application,

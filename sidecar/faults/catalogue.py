@@ -1252,6 +1252,7 @@ class ProxyFault(Exception):  # noqa: N818 - a fault is what this project calls 
         retry_after_s: When trying again makes sense.
         status: Instead of the status of the entry (414 for a long target).
         limit: Which bound on a client was hit, if one was.
+        stack: File and line of each frame of an exception that nobody foresaw.
     """
 
     def __init__(
@@ -1265,6 +1266,7 @@ class ProxyFault(Exception):  # noqa: N818 - a fault is what this project calls 
         retry_after_s: float | None = None,
         status: int = 0,
         limit: Limit | None = None,
+        stack: tuple[str, ...] = (),
     ) -> None:
         super().__init__(f"{code.spec.code}: {detail}")
         self.code = code
@@ -1276,3 +1278,4 @@ class ProxyFault(Exception):  # noqa: N818 - a fault is what this project calls 
         self.retry_after_s = retry_after_s
         self.status = status or code.spec.status
         self.limit = limit
+        self.stack = stack

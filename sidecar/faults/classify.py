@@ -167,6 +167,7 @@ def classify_unexpected(error: BaseException) -> ProxyFault:
         FaultCode.OP_FAIL,
         f"{type(error).__name__}{place}",
         processed=Processed.UNKNOWN,
+        stack=tuple(places),
     )
 
 

@@ -12,13 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sidecar.model import Outcome
-from sidecar.record.fault_feed import (
-    Failure,
-    headers_of,
-    iso_time,
-    milliseconds,
-    record_of,
-)
+from sidecar.record.fault_feed import Failure, headers_of, record_of
+from sidecar.record.moments import iso_time, milliseconds
 
 if TYPE_CHECKING:
     from sidecar.settings.snapshot import AccessLog

@@ -128,6 +128,37 @@ class SidecarCollector(Collector):
         for code, histogram in store.recoveries.items():
             _add_histogram(recovery, [code], histogram)
         yield recovery
+        yield from self._fault_feed()
+
+    def _fault_feed(self) -> Iterator[Metric]:
+        book = self._recorder.book
+        yield GaugeMetricFamily(
+            "sidecar_fault_groups",
+            "Groups of failures that are alike.",
+            len(book.groups),
+        )
+        yield CounterMetricFamily(
+            "sidecar_fault_groups_evicted",
+            "Groups that made room for others.",
+            book.groups.evicted,
+        )
+        store = book.store
+        yield CounterMetricFamily(
+            "sidecar_fault_store_records",
+            "Records written to faults.store.",
+            0 if store is None else store.written,
+        )
+        yield _counter(
+            "sidecar_fault_records_dropped",
+            "Records of failures that were counted, but not kept or told, and why.",
+            ["reason"],
+            {
+                ("sampled",): book.sample.left_out,
+                ("slow_listener",): book.hub.skipped,
+                ("store_queue_full",): 0 if store is None else store.dropped,
+                ("store_failed",): 0 if store is None else store.lost,
+            },
+        )
 
     def _counters(self) -> Iterator[Metric]:
         store = self._recorder.store

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
+
+from sidecar.record.context import build
+from sidecar.record.moments import iso_time, milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sidecar.faults.spec import Severity
     from sidecar.model import Attempt, Outcome
+    from sidecar.record.events import Event
 
 KEPT = 1000
 
@@ -29,20 +32,39 @@ class Failure:
     outcome: Outcome  # With a fault.
     severity: Severity  # Of the entry, or one level up in a storm.
     facts: dict[str, Any]  # Of host and process; shared, never changed.
+    group: str = ""  # The fingerprint of those that are like it.
+    events: tuple[Event, ...] = ()  # The last of its upstream, up to then.
+    seq: int = 0  # Counts up as failures are kept; 0: this one was not.
+
+    @property
+    def ended_ns(self) -> int:
+        """Return the time of day when it was over."""
+        return self.outcome.start_wall_ns + int(self.outcome.duration_s * 1e9)
 
 
 class FaultFeed:
-    """A ring of the last failures."""
+    """A ring of the last failures.
+
+    Attributes:
+        last_seq: Of the latest one; a store that outlives the process sets it.
+    """
 
     def __init__(self, kept: int = KEPT) -> None:
         self._ring: deque[Failure] = deque(maxlen=kept)
+        self.last_seq = 0
 
     def __len__(self) -> int:
         """Return how many are kept."""
         return len(self._ring)
 
+    def __iter__(self) -> Iterator[Failure]:
+        """Yield them, the newest first."""
+        return reversed(self._ring)
+
     def add(self, failure: Failure) -> None:
         """Keep a failure; the oldest one makes room."""
+        self.last_seq += 1
+        failure.seq = self.last_seq
         self._ring.append(failure)
 
     def newest(
@@ -58,13 +80,23 @@ class FaultFeed:
         found = self._matching(code, route)
         return [record_of(failure) for failure in islice(found, limit)]
 
+    def after(self, seq: int) -> list[Failure]:
+        """Return those that were kept later than `seq`, the oldest first."""
+        found = []
+        for failure in reversed(self._ring):
+            if failure.seq <= seq:
+                break
+            found.append(failure)
+        return found[::-1]
+
     def find(self, fault_id: str) -> dict[str, Any] | None:
         """Return the record with that id, while it is kept."""
-        for failure in reversed(self._ring):
-            fault = failure.outcome.fault
-            if fault is not None and fault.fault_id == fault_id:
-                return record_of(failure)
-        return None
+        failure = self.failure(fault_id)
+        return None if failure is None else record_of(failure)
+
+    def failure(self, fault_id: str) -> Failure | None:
+        """Return the failure with that id, while it is kept."""
+        return next((one for one in self if id_of(one) == fault_id), None)
 
     def _matching(self, code: str, route: str | None) -> Iterator[Failure]:
         for failure in reversed(self._ring):
@@ -75,6 +107,12 @@ class FaultFeed:
                 yield failure
 
 
+def id_of(failure: Failure) -> str:
+    """Return the id of a failure."""
+    fault = failure.outcome.fault
+    return "" if fault is None else fault.fault_id
+
+
 def record_of(failure: Failure) -> dict[str, Any]:
     """Return the whole record. It holds no header value, no body and no query."""
     outcome, fault = failure.outcome, failure.outcome.fault
@@ -83,7 +121,7 @@ def record_of(failure: Failure) -> dict[str, Any]:
     return {
         "event": "316_FAULT",
         "fault_id": fault.fault_id,
-        "time": iso_time(outcome.start_wall_ns + int(outcome.duration_s * 1e9)),
+        "time": iso_time(failure.ended_ns),
         "code": spec.code,
         "title": spec.title,
         "severity": failure.severity.name,
@@ -98,18 +136,32 @@ def record_of(failure: Failure) -> dict[str, Any]:
         "route": outcome.route,
         "upstream": outcome.upstream,
         "endpoint": outcome.attempts[-1].endpoint if outcome.attempts else "",
+        "group": failure.group,
         "method": outcome.method,
         "path_template": outcome.path_template,
         "status": outcome.status,
         "duration_ms": milliseconds(outcome.duration_s),
-        "attempts": [_attempt(attempt) for attempt in outcome.attempts],
+        "attempts": [_attempt(attempt, outcome) for attempt in outcome.attempts],
         "retry_skipped_reason": outcome.retry_skipped,
         "timeout_kind": "" if fault.timeout is None else fault.timeout.value,
         "trace_id": _hex(outcome.trace.trace_id, 32),
         "span_id": _hex(outcome.trace.span_id, 16),
         "request_id": outcome.request_id,
         **headers_of(outcome),
+        **({"stack": list(fault.stack)} if fault.stack else {}),
         **failure.facts,
+    }
+
+
+def full_record_of(failure: Failure) -> dict[str, Any]:
+    """Return the record with what is told of one failure alone.
+
+    The last events of its upstream, and what this program is made of.
+    """
+    return {
+        **record_of(failure),
+        "events": [event.as_record() for event in failure.events],
+        "build": build(),
     }
 
 
@@ -128,30 +180,24 @@ def fault_id(wall_ns: int, chance: int) -> str:
     return f"{wall_ns // 1_000_000:012x}{chance:08x}"
 
 
-def iso_time(wall_ns: int) -> str:
-    """Return RFC 3339 in UTC, to the millisecond."""
-    moment = datetime.fromtimestamp(wall_ns / 1e9, tz=UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def milliseconds(seconds: float) -> float:
-    """Return milliseconds, to the microsecond."""
-    return round(seconds * 1000, 3)
-
-
 def _hex(number: int, digits: int) -> str:
     """Return an id; empty where there is none, as for a failure of no request."""
     return f"{number:0{digits}x}" if number else ""
 
 
-def _attempt(attempt: Attempt) -> dict[str, Any]:
-    return {
+def _attempt(attempt: Attempt, outcome: Outcome) -> dict[str, Any]:
+    told = {
         "n": attempt.n,
         "endpoint": attempt.endpoint,
         "code": "" if attempt.fault is None else attempt.fault.code,
         "status": attempt.status,
         "phase": attempt.phase.value,
         "processed": attempt.processed.value,
+        "at_ms": milliseconds(attempt.start_s - outcome.start_s),
         "ms": milliseconds(attempt.duration_s),
         "reused": attempt.is_reused,
     }
+    if attempt.connection_served:
+        told["connection_age_ms"] = milliseconds(attempt.connection_age_s)
+        told["connection_served"] = attempt.connection_served
+    return told

@@ -2,7 +2,7 @@
 
     count_plain(…)  --> store     a success of which nothing is to be told
     record(outcome) --> store     all others: plain integers, too
-                    --> feed      a failure
+                    --> book      a failure: groups, the feed, the store
                     --> lines     as the access log's mode says
                     --> tracer    sampled, or a failure
 
@@ -14,7 +14,6 @@ a reload was refused) comes in by `fault`.
 from __future__ import annotations
 
 import os
-import platform
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,16 +27,18 @@ from sidecar.record.access_log import (
     line_of,
     success_ratio,
 )
+from sidecar.record.context import Context
 from sidecar.record.escalation import Escalation
-from sidecar.record.fault_feed import Failure, FaultFeed, fault_id, milliseconds
+from sidecar.record.events import Event
+from sidecar.record.fault_book import FaultBook
+from sidecar.record.fault_feed import fault_id
 from sidecar.record.line_writer import LineWriter
 from sidecar.record.loop_lag import LoopLag
 from sidecar.record.meter import Meter
+from sidecar.record.moments import milliseconds
 from sidecar.record.opaque import OpaqueCounts
 from sidecar.record.pressure import Pressure
-from sidecar.record.process import rss_bytes
 from sidecar.record.silence import SilenceWatch
-from sidecar.record.sources import RouteState, RuntimeState, connections_of
 from sidecar.record.store import MetricStore
 from sidecar.wire.trace_context import is_sampled
 
@@ -49,10 +50,10 @@ if TYPE_CHECKING:
     from sidecar.faults.spec import FaultSpec
     from sidecar.policy.breaker import State
     from sidecar.policy.outlier import Reason, Standing
+    from sidecar.record.sources import RuntimeState
     from sidecar.record.tracing import Tracer
     from sidecar.settings.snapshot import Snapshot
 
-_FACTS_FOR_S: Final = 1.0
 _LOOK_S: Final = 1.0
 _UNLIMITED_S: Final = 15.0  # Silence that is long on a route without a limit of time.
 _NO_TRACE: Final = TraceContext(0, 0, 0, False, b"")
@@ -85,7 +86,6 @@ class Recorder:
         self.store = MetricStore(snapshot.max_series)
         self.opaque = OpaqueCounts()
         self._count_plain = self.store.count_plain  # Bound once: it is hot.
-        self.feed = FaultFeed()
         self.lines: LineWriter[Loggable] = LineWriter(stream or sys.stdout, line_of)
         self.tracer: Tracer | None = None  # Set when traces are wanted.
         self.runtime: RuntimeState | None = None
@@ -96,13 +96,16 @@ class Recorder:
         self._lag = LoopLag(clock, self._on_stall, self._on_beat)
         self._pressure = Pressure(snapshot.overload)
         self.meter = Meter(clock)
+        self._context = Context(
+            snapshot, clock, lambda: self.worst_loop_lag_s, lambda: self.meter.usage
+        )
+        self.book = FaultBook(self._context, self.store.requests_by_route)
+        self.feed = self.book.feed
+        self.store.on_recovery = self.book.groups.succeeded
         self._silence = SilenceWatch()
         self._silences = self._silence.silences
         self._timer: Timer | None = None
         self._escalation = Escalation(self.store.requests_of)
-        self._routes: dict[str, RouteState] = {}
-        self._facts: dict[str, Any] = {}
-        self._facts_until_s = float("-inf")
         self.use(snapshot)
 
     def use(self, snapshot: Snapshot) -> None:
@@ -114,19 +117,22 @@ class Recorder:
         self._is_logging = snapshot.access_log.mode != "off"
         self._success_ratio = success_ratio(snapshot.access_log)
         self.fault_headers = snapshot.fault_headers
-        self._facts_until_s = float("-inf")
+        self._context.snapshot = snapshot
+        self._context.expire()
         self._escalation.forget()
 
     def watch(self, runtime: RuntimeState) -> None:
         """Read the state of breakers and pools from `runtime` from now on."""
-        self.runtime = runtime
-        self._routes = {state.route.name: state for state in runtime.routes}
+        self.runtime = self._context.runtime = runtime
+        self._context.routes = {state.route.name: state for state in runtime.routes}
+        self.book.events.keep_upstreams(set(runtime.upstreams))
         self._silences.clear()  # An upstream that is gone would never end its own.
         if runtime.snapshot is not self.snapshot:
             self.use(runtime.snapshot)
 
     def start(self) -> None:
         """Measure the loop that this is called on, and watch own resources."""
+        self._context.look()  # Loads what the first failure would else wait for.
         self._lag.start()
         self._timer = self._clock.call_at(self._clock.now_s() + _LOOK_S, self._look)
 
@@ -134,12 +140,14 @@ class Recorder:
         """Write and send what is left; give up after `timeout_s`."""
         self.stop()
         end_s = self._clock.now_s() + timeout_s
+        self.book.close(timeout_s / 2)  # Leave some for the log.
         if self.tracer is not None:
-            self.tracer.close(timeout_s / 2)  # Leave some for the log.
+            self.tracer.close((end_s - self._clock.now_s()) / 2)
         self.lines.close(max(0.0, end_s - self._clock.now_s()))
 
     def stop(self) -> None:
-        """Measure no more."""
+        """Measure no more, and let those end who listen to the fault feed."""
+        self.book.hub.close()
         self._lag.stop()
         if self._timer is not None:
             self._timer.cancel()
@@ -221,11 +229,26 @@ class Recorder:
         )  # fmt: skip
         severity = spec.severity
         self.store.count_fault(spec.code, severity.name, upstream, route)
-        failure = Failure(outcome, severity, self._facts_of(outcome) | facts)
-        self.feed.add(failure)
+        now_s = self._clock.now_s()
+        failure = self.book.failed(outcome, fault, severity, now_s, facts)
         if self._is_logging:
             self.lines.put(failure)
         return fault.fault_id
+
+    def event(
+        self, kind: str, subject: str, detail: str, *, upstream: str = "", **facts: Any
+    ) -> None:
+        """Something happened that is no failure: see `record.events`.
+
+        Args:
+            kind: One word, of few: "breaker", "ejection", "reload", "drain", "start".
+            subject: What it happened to: a route, an endpoint, a file.
+            detail: For people.
+            upstream: Whose event it is, if it is one upstream's.
+            facts: More to tell, as JSON takes it.
+        """
+        now_ns = self._clock.wall_ns()
+        self.book.happened(Event(now_ns, kind, subject, detail, upstream, facts))
 
     def retried(self, route: str, upstream: str, reason: str) -> None:
         """An attempt is made again, because of `reason`: a code or a status."""
@@ -242,6 +265,7 @@ class Recorder:
 
     def reloaded(self, result: str) -> None:
         """The configuration was read again: "applied", "unchanged" or "rejected"."""
+        self.event("reload", self.snapshot.source, result)
         self.store.reloads[result] += 1
         self.is_config_good = result != "rejected"
 
@@ -254,6 +278,8 @@ class Recorder:
     ) -> None:
         """A breaker moved."""
         self.store.count_transition(route, upstream, before.value, after.value)
+        moved = {"from": before.value, "to": after.value}
+        self.event("breaker", route, cause, upstream=upstream, **moved)
         if self._is_logging:
             now_ns = self._clock.wall_ns()
             self.lines.put(
@@ -271,6 +297,8 @@ class Recorder:
     ) -> None:
         """An endpoint was ejected or avoided, or came back."""
         self.store.count_move(upstream, after, reason)
+        moved = {"from": before.value, "to": after.value, "reason": reason.value}
+        self.event("ejection", endpoint, cause, upstream=upstream, **moved)
         if self._is_logging:
             self.lines.put(
                 EndpointMove(
@@ -283,8 +311,7 @@ class Recorder:
         now_s = outcome.start_s + outcome.duration_s
         severity = self._escalation.severity_of(fault.spec, outcome.route, now_s)
         self.store.count_failure(outcome, fault, severity.name)
-        failure = Failure(outcome, severity, self._facts_of(outcome))
-        self.feed.add(failure)
+        failure = self.book.failed(outcome, fault, severity, now_s)
         if self._is_logging:
             self.lines.put(failure)
         if self.tracer is not None:
@@ -295,12 +322,13 @@ class Recorder:
     def count_alike(self, outcome: Outcome, count: int) -> None:
         """Count refusals that were like one that is recorded, and nothing more."""
         if outcome.fault is not None:
-            severity = outcome.fault.spec.severity.name
-            self.store.count_failure(outcome, outcome.fault, severity, count)
+            severity, now_s = outcome.fault.spec.severity, self._clock.now_s()
+            self.store.count_failure(outcome, outcome.fault, severity.name, count)
+            self.book.alike(outcome, outcome.fault, severity, now_s, count=count)
 
     def _suspect(self, outcome: Outcome) -> None:
         """Tell of an upstream that has fallen silent."""
-        state = self._routes.get(outcome.route)
+        state = self._context.routes.get(outcome.route)
         timeout_s = None if state is None else state.route.timeouts.request_s
         detail = self._silence.look(
             outcome.upstream, outcome.attempts, timeout_s or _UNLIMITED_S
@@ -313,47 +341,13 @@ class Recorder:
                 upstream=outcome.upstream,
             )
 
-    def _facts_of(self, outcome: Outcome) -> dict[str, Any]:
-        """Return how things stand for a route, beside the state of the process."""
-        state = self._routes.get(outcome.route)
-        upstream = None
-        if self.runtime is not None and outcome.upstream:
-            upstream = self.runtime.upstreams.get(outcome.upstream)
-        facts: dict[str, Any] = {}
-        if state is not None:
-            breaker = state.breaker
-            facts["route_in_flight"] = state.in_flight
-            facts["breaker_state"] = "off" if breaker is None else breaker.state.value
-        if upstream is not None:
-            idle, busy = connections_of(upstream)
-            facts["pool"] = {
-                "idle": idle,
-                "busy": busy,
-                "pending": upstream.pool.pending,
-                "max": upstream.settings.max_connections,
-            }
-        return self.facts() | facts
-
-    def facts(self) -> dict[str, Any]:
-        """Return what there is to know of the process, at most a second old."""
-        now_s = self._clock.now_s()
-        if now_s >= self._facts_until_s:
-            self._facts_until_s = now_s + _FACTS_FOR_S
-            self._facts = {
-                "service": self.snapshot.service,
-                "host": platform.node(),
-                "pid": os.getpid(),
-                "config_version": self.snapshot.version,
-                "loop_lag_ms": milliseconds(self.worst_loop_lag_s),
-                "rss_bytes": rss_bytes(),
-                "in_flight": self._in_flight(),
-            }
-        return self._facts
-
     def _look(self) -> None:
         """Tell what runs short."""
-        self._timer = self._clock.call_at(self._clock.now_s() + _LOOK_S, self._look)
+        now_s = self._clock.now_s()
+        self._timer = self._clock.call_at(now_s + _LOOK_S, self._look)
         usage = self.meter.read()
+        self._context.look()
+        self.book.look(now_s)
         for spec, upstream, detail in self._pressure.look(self.runtime, usage):
             self.fault(spec, detail, upstream=upstream)
         self.is_memory_short = self._pressure.is_high("memory")
@@ -361,10 +355,7 @@ class Recorder:
         self.admission.observe_descriptors(usage.descriptor_ratio)
 
     def _on_beat(self, now_s: float, lag_s: float) -> None:
-        self.admission.observe_lag(now_s, lag_s, self._in_flight())
-
-    def _in_flight(self) -> int:
-        return 0 if self.runtime is None else self.runtime.in_flight
+        self.admission.observe_lag(now_s, lag_s, self._context.in_flight)
 
     def _tell_lag(self) -> None:
         """Tell that there is too much to do to be in time, once."""
@@ -372,8 +363,9 @@ class Recorder:
             detail = (
                 f"the event loop, or connections to be accepted, have been over "
                 f"{milliseconds(self.snapshot.overload.lag_s):g} ms late for "
-                f"{self.snapshot.overload.lag_for_s:g} s, with {self._in_flight()} "
-                f"requests in flight: some are refused from now on"
+                f"{self.snapshot.overload.lag_for_s:g} s, with "
+                f"{self._context.in_flight} requests in flight: some are refused "
+                f"from now on"
             )
             self.fault(FaultCode.OVERLOAD.spec, detail)
 

@@ -26,6 +26,8 @@ from sidecar.record.histogram import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sidecar.model import Fault, Outcome
     from sidecar.policy.outlier import Reason
 
@@ -57,6 +59,7 @@ _FIXED: Final = (
     + 30  # Success rate, process, build, log and spans; live "_other"; some to spare.
     + 24  # Intercepted connections: two listeners, and few words.
     + 16  # Levels of overload, and what was refused, by resource and kind.
+    + 12  # The fault feed: groups, records kept and not kept.
 )  # fmt: skip
 _STORE_SHARE: Final = 0.8
 MIN_SERIES: Final = 1000  # A cap below could not be kept: so much is there in any case.
@@ -117,6 +120,8 @@ class MetricStore:
         self.reloads = {"applied": 0, "unchanged": 0, "rejected": 0}
         self.admin_refused: dict[str, int] = {}  # By reason, of few.
         self.failures = 0  # As users feel them.
+        # Told the route and when, of the first success after a failure.
+        self.on_recovery: Callable[[str, float], None] | None = None
 
     @property
     def successes(self) -> int:
@@ -239,6 +244,13 @@ class MetricStore:
             if key[1] == route
         )
 
+    def requests_by_route(self) -> dict[str, int]:
+        """Return how many requests of each route have ended."""
+        totals: defaultdict[str, int] = defaultdict(int)
+        for key, series in self.requests.items():
+            totals[key[1]] += sum(series.durations.counts)
+        return dict(totals)
+
     def label_of(self, code: str) -> str:
         """Return the code as a label; applications may invent only so many."""
         if code in self._application_codes or find(code) is not None:
@@ -250,6 +262,8 @@ class MetricStore:
 
     def _recover(self, route: str, now_s: float) -> None:
         """A success ends every failure of its route."""
+        if self.on_recovery is not None:
+            self.on_recovery(route, now_s)
         for code, since_s in self._failing.pop(route).items():
             label = code
             histogram = self.recoveries.get(label)

@@ -375,12 +375,19 @@ class TelemetrySettings(Settings):
     metrics: MetricSettings = MetricSettings()
 
 
+# Below that the file could not hold one batch of records.
+StoreSize = Annotated[PositiveSize, Field(ge=1024 * 1024)]
+
+
 class FaultSettings(Settings):
-    """How failures are told to clients."""
+    """How failures are told to clients, and where their records are kept."""
 
     status_profile: Literal["rfc9209", "envoy"] = "rfc9209"
     expose: Literal["full", "minimal"] = "full"
     headers: tuple[FieldName, ...] = ()
+    store: FilePath | None = None
+    store_age: PositiveDuration = 7 * 86400.0
+    store_size: StoreSize = 64 * 1024 * 1024
 
 
 class OverloadSettings(Settings):

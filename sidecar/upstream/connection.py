@@ -43,6 +43,7 @@ class UpstreamConnection(asyncio.Protocol):
         error: What it was lost to, if that was not an orderly end.
         served: Requests that it was given, the present one included.
         idle_since_s: When it was last given back, on the steady clock.
+        opened_s: When it was opened, on the same.
         is_open: Whether bytes can be sent and received.
     """
 
@@ -69,6 +70,7 @@ class UpstreamConnection(asyncio.Protocol):
         "idle_limit_s",
         "idle_since_s",
         "is_open",
+        "opened_s",
         "served",
         "transport",
     )
@@ -99,7 +101,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.transport: asyncio.Transport
         self.error: Exception | None = None
         self.served = 0
-        self.idle_since_s = 0.0
+        self.idle_since_s = self.opened_s = 0.0
         self.idle_limit_s = 0.0  # Set by the pool, shortened by Keep-Alive.
         self.is_open = False
 

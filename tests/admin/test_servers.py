@@ -46,8 +46,10 @@ async def test_the_index_names_every_path() -> None:
         assert index["ready"] is True
         assert set(index["paths"]) == {
             "/", "/config", "/routes", "/upstreams", "/breakers", "/breakers/{name}",
-            "/upstreams/{name}/endpoints/{address}", "/faults", "/faults/{id}",
-            "/log-level", "/quit", "/reload",
+            "/upstreams/{name}/endpoints/{address}",
+            "/faults", "/faults/stream", "/faults/{id}", "/fault-groups",
+            "/fault-groups/{id}", "/events", "/openapi.json", "/log-level", "/quit",
+            "/reload",
         }  # fmt: skip
 
 
@@ -203,7 +205,8 @@ async def test_faults_are_listed_found_and_searched() -> None:
         assert faults[0]["code"] == "316-ROUTE-NOT-FOUND"
         [fault] = await admin.get("/faults?code=316-proto-control-header")
         assert fault["route"] == "all"
-        assert await admin.get(f"/faults/{fault['fault_id']}") == fault
+        whole = await admin.get(f"/faults/{fault['fault_id']}")
+        assert fault.items() <= whole.items()
         assert await admin.get("/faults?limit=0") == []
         assert (await admin.ask("/faults?limit=-1"))[0] == 400
         assert (await admin.ask("/faults?limit=x"))[0] == 400

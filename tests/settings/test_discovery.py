@@ -41,7 +41,7 @@ def by_kubernetes(**keys: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("app", "path", "words"),
     [
-        ({}, "upstreams.app", "neither endpoints nor discovery"),
+        ({}, "upstreams.app", "has none of endpoints, discovery"),
         ({"endpoints": []}, "upstreams.app.endpoints", "is empty"),
         (
             {"endpoints": ["10.0.0.1:80"], **by_dns()},

@@ -1,0 +1,158 @@
+"""What the admin API returns, as JSON Schema: names and types of the fault feed.
+
+Further members may come: who reads them ignores what it does not know.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sidecar.faults.spec import Layer, Severity, Trigger
+from sidecar.model import Origin, Phase, Processed
+from sidecar.record.groups import State, Trend
+
+_TEXT: Final = {"type": "string"}
+_COUNT: Final = {"type": "integer", "minimum": 0}
+_NUMBER: Final = {"type": "number"}
+_FLAG: Final = {"type": "boolean"}
+_TIME: Final = {"type": "string", "format": "date-time"}
+_CODE: Final = {"type": "string", "pattern": "^316(-[A-Z0-9]+)+$"}
+_SEVERITY: Final = {"enum": [severity.name for severity in Severity]}
+
+
+def ref(name: str) -> dict[str, Any]:
+    """Return what stands for a schema elsewhere in the document."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _words(enum: Any) -> dict[str, Any]:
+    return {"enum": [member.value for member in enum]}
+
+
+def _object(required: dict[str, Any], optional: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": required | optional,
+        "required": sorted(required),
+    }
+
+
+_ATTEMPT = _object(
+    {
+        "n": {"type": "integer", "minimum": 1},
+        "endpoint": _TEXT,
+        "code": _TEXT,
+        "status": _COUNT,
+        "phase": _words(Phase),
+        "processed": _words(Processed),
+        "at_ms": _NUMBER,
+        "ms": _NUMBER,
+        "reused": _FLAG,
+    },
+    {"connection_age_ms": _NUMBER, "connection_served": _COUNT},
+)
+_EVENT = _object(
+    {
+        "seq": {"type": "integer", "minimum": 1},
+        "time": _TIME,
+        "kind": _TEXT,
+        "subject": _TEXT,
+        "upstream": _TEXT,
+        "detail": _TEXT,
+    },
+    {"from": _TEXT, "to": _TEXT},
+)
+_FAULT = _object(
+    {
+        "event": {"const": "316_FAULT"},
+        "fault_id": _TEXT,
+        "time": _TIME,
+        "code": _CODE,
+        "title": _TEXT,
+        "severity": _SEVERITY,
+        "layer": _words(Layer),
+        "trigger": _words(Trigger),
+        "fix": _TEXT,
+        "detail": _TEXT,
+        "origin": _words(Origin),
+        "phase": _words(Phase),
+        "processed": _words(Processed),
+        "listener": _TEXT,
+        "route": _TEXT,
+        "upstream": _TEXT,
+        "endpoint": _TEXT,
+        "group": _TEXT,
+        "method": _TEXT,
+        "path_template": _TEXT,
+        "status": _COUNT,
+        "duration_ms": _NUMBER,
+        "attempts": {"type": "array", "items": ref("Attempt")},
+        "retry_skipped_reason": _TEXT,
+        "timeout_kind": _TEXT,
+        "trace_id": _TEXT,
+        "span_id": _TEXT,
+        "request_id": _TEXT,
+        "service": _TEXT,
+        "host": _TEXT,
+        "pid": _COUNT,
+        "config_version": _TEXT,
+        "loop_lag_ms": _NUMBER,
+        "rss_bytes": _COUNT,
+        "in_flight": _COUNT,
+        "process": {"type": "object"},
+    },
+    {
+        "route_in_flight": _COUNT,
+        "breaker_state": _TEXT,
+        "pool": {"type": "object"},
+        "headers": {"type": "object"},
+        "stack": {"type": "array", "items": _TEXT},
+        "events": {"type": "array", "items": ref("Event")},
+        "build": {"type": "object"},
+    },
+)
+_GROUP = _object(
+    {
+        "id": _TEXT,
+        "code": _CODE,
+        "title": _TEXT,
+        "fix": _TEXT,
+        "severity": _SEVERITY,
+        "layer": _words(Layer),
+        "route": _TEXT,
+        "upstream": _TEXT,
+        "endpoint": _TEXT,
+        "phase": _words(Phase),
+        "cause": _TEXT,
+        "state": _words(State),
+        "first_seen": _TIME,
+        "last_seen": _TIME,
+        "count": {"type": "integer", "minimum": 1},
+        "last_minute": _COUNT,
+        "rate_per_s": _NUMBER,
+        "trend": _words(Trend),
+        "share_of_traffic": {"type": "number", "minimum": 0, "maximum": 1},
+        "recovery_s": {"type": ["number", "null"]},
+        "earlier_recoveries_s": {"type": "array", "items": _NUMBER},
+        "regressions": _COUNT,
+        "examples": {"type": "array", "items": _TEXT},
+    },
+    {"records": {"type": "array", "items": ref("Fault")}},
+)
+
+SCHEMAS: Final[dict[str, Any]] = {
+    "Attempt": _ATTEMPT,
+    "Error": _object({"error": _TEXT}, {}),
+    "Event": _EVENT,
+    "Fault": _FAULT,
+    "FaultGroup": _GROUP,
+    "Hold": _object(
+        {"state": {"enum": ["open", "closed", "auto"]}},
+        {"for_s": {"type": "number", "exclusiveMinimum": 0, "maximum": 3600}},
+    ),
+    "EndpointHold": _object(
+        {"state": {"enum": ["ejected", "auto"]}},
+        {"for_s": {"type": "number", "exclusiveMinimum": 0, "maximum": 3600}},
+    ),
+    "LogLevel": _object({"level": {"enum": ["debug", "info", "warning", "error"]}}, {}),
+}

@@ -1,0 +1,209 @@
+"""Failures gathered into groups: counts, states, trend, recovery, room."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.faults.catalogue import FaultCode, application_spec
+from sidecar.faults.spec import Severity
+from sidecar.model import Phase
+from sidecar.record.groups import (
+    NEW_S,
+    QUIET_S,
+    FaultGroups,
+    Group,
+    State,
+    Trend,
+)
+from tests.support.outcomes import attempt, failed, fault
+
+START_S = 1000.0
+
+
+class Told:
+    """Groups, and how many requests each route has had."""
+
+    def __init__(self, most: int = 500) -> None:
+        self.requests: dict[str, int] = {}
+        self.groups = FaultGroups(lambda: dict(self.requests), Random(316), most)
+
+    def fail(self, now_s: float = START_S, count: int = 1, **fields: Any) -> Group:
+        told = failed(fields.pop("code", FaultCode.CONN_RESET), **fields)
+        self.requests[told.route] = self.requests.get(told.route, 0) + count
+        return self.groups.add(
+            told, told.fault, told.fault.spec.severity, now_s, count=count
+        )
+
+    def share(self, group: Group, now_s: float) -> float:
+        return self.groups.share_of_traffic(group, now_s, self.groups.traffic())
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+def test_alike_is_what_shares_code_route_upstream_endpoint_phase_and_cause(
+    told: Told,
+) -> None:
+    plain = told.fail()
+    assert told.fail(path=b"/else", method="PUT", client="10.9.9.9") is plain
+    others: list[dict[str, Any]] = [
+        {"code": FaultCode.CONN_STALE},
+        {"route": "else"},
+        {"upstream": "else"},
+        {"attempts": (attempt(endpoint="10.0.0.1:1"),)},
+        {"fault": fault(FaultCode.CONN_RESET, phase=Phase.BODY)},
+        {"status": 599},
+    ]
+    groups = {told.fail(**other).id for other in others}
+    assert len(groups | {plain.id}) == 7
+
+
+def test_the_cause_is_the_first_code_that_is_not_the_whole(told: Told) -> None:
+    refused = (attempt(fault=FaultCode.CONN_REFUSED.spec),) * 2
+    given_up = told.fail(code=FaultCode.RETRY_EXHAUSTED, attempts=refused)
+    assert given_up.key.cause == "316-CONN-REFUSED"
+    assert told.fail(code=FaultCode.TIMEOUT_ERR).key.cause == "request"
+    assert told.fail(code=FaultCode.UPSTREAM_5XX, status=503).key.cause == "503"
+    bug = fault(FaultCode.OP_FAIL, detail="KeyError at a.py:1")
+    assert told.fail(fault=bug, attempts=()).key.cause == "KeyError at a.py:1"
+
+
+def test_a_detail_that_a_client_chose_makes_no_group(told: Told) -> None:
+    first = told.fail(fault=fault(FaultCode.VALIDATION_ERR, detail="bad 'a'"))
+    assert told.fail(fault=fault(FaultCode.VALIDATION_ERR, detail="bad 'b'")) is first
+
+
+def test_a_fingerprint_is_the_same_everywhere() -> None:
+    one, other = Told().fail(), Told().fail(now_s=5.0)
+    assert one.id == other.id == "5ffaad5b15ddcc75"
+
+
+def test_new_then_ongoing_then_recovered_then_regressed(told: Told) -> None:
+    group = told.fail(START_S)
+    assert group.state_at(START_S) is State.NEW
+    told.fail(START_S + NEW_S)
+    assert group.state_at(START_S + NEW_S) is State.ONGOING
+    told.groups.succeeded("all", START_S + 70)
+    quiet_s = START_S + NEW_S + QUIET_S
+    assert group.state_at(quiet_s - 0.1) is State.ONGOING
+    assert group.state_at(quiet_s) is State.RECOVERED
+    assert group.recovery_s == 70.0  # To the first success after the last failure.
+    told.fail(quiet_s)
+    assert group.state_at(quiet_s) is State.REGRESSED
+    assert group.state_at(quiet_s + 10 * QUIET_S) is State.REGRESSED
+    assert list(group.recoveries_s) == [70.0]
+    assert group.regressions == 1
+    told.groups.succeeded("all", quiet_s + 5)
+    assert group.state_at(quiet_s + QUIET_S) is State.RECOVERED
+    assert group.recovery_s == 5.0
+
+
+def test_silence_is_no_recovery(told: Told) -> None:
+    """Nobody asked, so nobody knows."""
+    group = told.fail()
+    told.groups.succeeded("another", START_S + 1)
+    assert group.state_at(START_S + 10 * QUIET_S) is State.ONGOING
+    assert group.recovery_s is None
+
+
+def test_what_is_of_no_route_is_over_when_it_is_quiet(told: Told) -> None:
+    group = told.fail(route="", upstream="", attempts=())
+    assert group.state_at(START_S + QUIET_S) is State.RECOVERED
+
+
+def test_a_success_between_failures_ends_nothing(told: Told) -> None:
+    """Half of the requests fail: the group goes on."""
+    for second in range(120):
+        group = told.fail(START_S + second)
+        told.groups.succeeded("all", START_S + second + 0.5)
+    assert group.state_at(START_S + 120) is State.ONGOING
+    assert group.count == 120
+
+
+def test_rate_and_trend(told: Told) -> None:
+    group = told.fail(START_S, count=60)
+    assert group.rate_per_s(START_S) == 60.0
+    assert group.trend_at(START_S) is Trend.RISING
+    for second in range(1, 120):
+        told.fail(START_S + second, count=10)
+    now_s = START_S + 119.9
+    assert group.rate_per_s(now_s) == pytest.approx(10.0, abs=0.1)
+    assert group.trend_at(now_s) is Trend.STEADY
+    assert group.trend_at(now_s + 40) is Trend.FALLING
+    assert group.rate_per_s(now_s + 200) == 0.0
+
+
+def test_the_share_of_traffic_is_of_the_last_minute(told: Told) -> None:
+    told.requests["all"] = 1000
+    told.groups.look(START_S)
+    told.requests["all"] += 75  # Successes.
+    group = told.fail(START_S + 65, count=25)
+    assert told.share(group, START_S + 65) == 0.25
+    assert told.share(group, START_S + 500) == 0.0
+
+
+def test_the_severity_is_of_the_latest(told: Told) -> None:
+    group = told.fail()
+    failure = failed(FaultCode.CONN_RESET)
+    told.groups.add(failure, failure.fault, Severity.P0, START_S)
+    assert group.severity is Severity.P0
+
+
+def test_what_is_over_for_longest_makes_room() -> None:
+    told = Told(most=3)
+    told.fail(START_S, route="fails")
+    told.fail(START_S + 1, route="over")
+    told.fail(START_S + 2, route="over too")
+    told.groups.succeeded("over", START_S + 3)
+    told.groups.succeeded("over too", START_S + 3)
+    told.fail(START_S + QUIET_S + 10, route="new")
+    assert [g.key.route for g in told.groups] == ["new", "over too", "fails"]
+    assert (told.groups.evicted, told.groups.evicted_faults) == (1, 1)
+    told.fail(START_S + QUIET_S + 11, route="newer")
+    told.fail(START_S + QUIET_S + 12, route="newest")  # None is over: the oldest goes.
+    assert [g.key.route for g in told.groups] == ["newest", "newer", "new"]
+    told.groups.succeeded("fails", START_S + 100)
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.integers(0, 9),  # Which route,
+        st.integers(1, 5),  # how many,
+        st.floats(0, 90),  # how long after,
+        st.booleans(),  # and whether a success follows.
+    ),
+    max_size=60,
+)
+
+
+@given(STEPS)
+def test_whatever_happens_no_failure_is_lost_or_counted_twice(
+    steps: list[tuple[int, int, float, bool]],
+) -> None:
+    """And the table keeps its bound, and states what it may."""
+    told, now_s, total = Told(most=4), START_S, 0
+    for route, count, after_s, is_followed in steps:
+        now_s += after_s
+        told.groups.look(now_s)
+        group = told.fail(now_s, count, route=f"r{route}")
+        total += count
+        if is_followed:
+            told.groups.succeeded(f"r{route}", now_s)
+        assert len(told.groups) <= 4
+        assert group.state_at(now_s) is not State.RECOVERED
+        assert 0.0 < told.share(group, now_s) <= 1.0
+        assert group.last_minute(now_s) <= group.count
+    assert sum(g.count for g in told.groups) + told.groups.evicted_faults == total
+
+
+def test_codes_of_applications_are_grouped_like_others(told: Told) -> None:
+    spec = application_spec("316-ORDER-SUBMIT-ERR")
+    assert spec is not None
+    assert told.fail(code=spec).key.code == "316-ORDER-SUBMIT-ERR"
