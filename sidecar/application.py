@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import psutil
 
-from sidecar.settings.compile import is_loopback
+from sidecar.settings.hosts import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,7 +16,7 @@ from sidecar.admin.door import DOOR, Door
 from sidecar.admin.health import health_application
 from sidecar.admin.token import AdminToken
 from sidecar.admin.unix_socket import UnixSocket
-from sidecar.settings.compile import is_loopback
+from sidecar.settings.hosts import is_loopback
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler

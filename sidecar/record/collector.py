@@ -23,12 +23,13 @@ from prometheus_client.samples import Exemplar as PromExemplar
 import sidecar
 from sidecar.model import Limit
 from sidecar.policy.breaker import State
-from sidecar.policy.outlier import Standing
 from sidecar.record import process
 from sidecar.record.collector_discovery import discovery_metrics
+from sidecar.record.collector_intercepted import intercepted_metrics
 from sidecar.record.collector_resources import resource_metrics
+from sidecar.record.collector_upstreams import upstream_metrics
+from sidecar.record.families import counter
 from sidecar.record.histogram import DURATION_BOUNDS_S, Exemplar, Histogram
-from sidecar.record.sources import connections_of
 from sidecar.record.store import OVERFLOW, shares_of
 
 if TYPE_CHECKING:
@@ -61,9 +62,9 @@ class SidecarCollector(Collector):
         yield from self._requests()
         yield from self._faults()
         yield from self._counters()
-        yield from self._intercepted()
+        yield from intercepted_metrics(self._recorder.opaque)
         yield from self._routes()
-        yield from self._upstreams()
+        yield from upstream_metrics(self._shown_upstreams(), self._clock.now_s())
         yield from discovery_metrics(self._shown_upstreams(), self._clock.now_s())
         yield from self._process()
         yield from self._telemetry()
@@ -148,7 +149,7 @@ class SidecarCollector(Collector):
             "Records written to faults.store.",
             0 if store is None else store.written,
         )
-        yield _counter(
+        yield counter(
             "sidecar_fault_records_dropped",
             "Records of failures that were counted, but not kept or told, and why.",
             ["reason"],
@@ -162,55 +163,55 @@ class SidecarCollector(Collector):
 
     def _counters(self) -> Iterator[Metric]:
         store = self._recorder.store
-        yield _counter(
+        yield counter(
             "sidecar_retries",
             "Attempts made again.",
             ["upstream", "reason"],
             store.retries,
         )
-        yield _counter(
+        yield counter(
             "sidecar_retries_skipped",
             "Failures that were not tried again, and why.",
             ["upstream", "reason"],
             store.retries_skipped,
         )
-        yield _counter(
+        yield counter(
             "sidecar_breaker_transitions",
             "Changes of state of a breaker.",
             ["route", "upstream", "from", "to"],
             store.transitions,
         )
-        yield _counter(
+        yield counter(
             "sidecar_upstream_ejections",
             "Endpoints that were ejected, and why.",
             ["upstream", "reason"],
             store.ejections,
         )
-        yield _counter(
+        yield counter(
             "sidecar_upstream_avoidances",
             "Endpoints that were avoided for a while, and why.",
             ["upstream", "reason"],
             store.avoidances,
         )
-        yield _counter(
+        yield counter(
             "sidecar_config_reloads",
             "How often the configuration was read again, and what came of it.",
             ["result"],
             {(result,): count for result, count in store.reloads.items()},
         )
-        yield _counter(
+        yield counter(
             "sidecar_timeouts",
             "Limits of time that ended a request or an attempt.",
             ["kind"],
             {(kind,): count for kind, count in store.timeouts.items()},
         )
-        yield _counter(
+        yield counter(
             "sidecar_limit_hits",
             "Limits on clients that were hit; named as their setting is.",
             ["limit"],
             {(limit.value,): store.limit_hits[limit.value] for limit in Limit},
         )
-        yield _counter(
+        yield counter(
             "sidecar_shed",
             "Refused requests and connections, by what the proxy was short of.",
             ["reason", "kind"],
@@ -221,39 +222,12 @@ class SidecarCollector(Collector):
             "Values of x-316-code of an application that are no code.",
             store.malformed_codes,
         )
-        yield _counter(
+        yield counter(
             "sidecar_admin_refused",
             "Requests to the admin API that were refused, and why.",
             ["reason"],
             {(reason,): count for reason, count in store.admin_refused.items()},
         )
-
-    def _intercepted(self) -> Iterator[Metric]:
-        counts = self._recorder.opaque
-        yield _counter(
-            "sidecar_intercepted_connections",
-            "Connections that were redirected here, and what told what they speak.",
-            ["listener", "protocol", "decided_by"],
-            counts.decisions,
-        )
-        yield _counter(
-            "sidecar_opaque_connections",
-            "Connections that were passed on as they are, and how they ended.",
-            ["listener", "result"],
-            counts.ends,
-        )
-        yield _counter(
-            "sidecar_opaque_bytes",
-            "Bytes of these, from clients (in) and to them (out).",
-            ["listener", "direction"],
-            counts.bytes,
-        )
-        still_open = GaugeMetricFamily(
-            "sidecar_opaque_open", "How many of these are open.", labels=["listener"]
-        )
-        for listener, count in counts.open.items():
-            still_open.add_metric([listener], count)
-        yield still_open
 
     def _routes(self) -> Iterator[Metric]:
         routes = list(self._runtime().routes)
@@ -278,36 +252,6 @@ class SidecarCollector(Collector):
             states.add_metric([OVERFLOW, OVERFLOW], _worst(rest, now_s))
         yield active
         yield states
-
-    def _upstreams(self) -> Iterator[Metric]:
-        connections, pending, limits, budget, ends, endpoints, panic = (
-            _upstream_families()
-        )
-        now_s = self._clock.now_s()
-        for name, upstream in self._shown_upstreams():
-            idle, busy = connections_of(upstream)
-            connections.add_metric([name, "idle"], idle)
-            connections.add_metric([name, "busy"], busy)
-            pending.add_metric([name, "waiting"], upstream.pool.pending)
-            pending.add_metric([name, "in_flight"], upstream.requests.count)
-            pending.add_metric([name, "uploading"], upstream.uploads.count)
-            settings = upstream.settings
-            pending.add_metric([name, "stalled"], upstream.stalled.count)
-            limits.add_metric([name, "connections"], settings.max_connections)
-            limits.add_metric([name, "pending"], settings.max_pending)
-            limits.add_metric([name, "requests"], settings.max_requests)
-            limits.add_metric([name, "uploads"], settings.max_uploads)
-            limits.add_metric([name, "stalled"], settings.max_stalled)
-            budget.add_metric([name], upstream.budget.balance(now_s))
-            for file, end_s in upstream.connector.expiries.items():
-                ends.add_metric([name, file], end_s)
-            standings = [health.standing_at(now_s) for health in upstream.healths]
-            for standing in Standing:
-                endpoints.add_metric([name, standing.value], standings.count(standing))
-            outlier = upstream.outlier
-            is_panic = outlier is not None and outlier.is_panic(upstream.healths, now_s)
-            panic.add_metric([name], int(is_panic))
-        yield from (connections, pending, limits, budget, ends, endpoints, panic)
 
     def _shown_upstreams(self) -> Iterable[tuple[str, UpstreamState]]:
         """Return as many as there is room for; a sum of caps would say nothing."""
@@ -372,7 +316,7 @@ class SidecarCollector(Collector):
         yield CounterMetricFamily(
             "sidecar_log_lines", "Lines written to the access log.", lines.written
         )
-        yield _counter(
+        yield counter(
             "sidecar_log_lines_dropped",
             "Lines that nobody took in time, or at all.",
             ["reason"],
@@ -383,7 +327,7 @@ class SidecarCollector(Collector):
         yield CounterMetricFamily(
             "sidecar_spans_exported", "Spans taken by OTLP.", tracer.counts.exported
         )
-        yield _counter(
+        yield counter(
             "sidecar_spans_dropped",
             "Spans that were not exported, and why.",
             ["reason"],
@@ -394,47 +338,6 @@ class SidecarCollector(Collector):
         )
 
 
-def _upstream_families() -> tuple[GaugeMetricFamily, ...]:
-    return (
-        GaugeMetricFamily(
-            "sidecar_pool_connections",
-            "Connections to an upstream.",
-            labels=["upstream", "state"],
-        ),
-        GaugeMetricFamily(
-            "sidecar_pool_requests",
-            "Requests for an upstream: in flight, of these waiting for a connection, "
-            "with a body still to come, or with a client that does not read.",
-            labels=["upstream", "state"],
-        ),
-        GaugeMetricFamily(
-            "sidecar_pool_limit",
-            "Caps of an upstream.",
-            labels=["upstream", "of"],
-        ),
-        GaugeMetricFamily(
-            "sidecar_retry_budget_left",
-            "Retries that could be made now.",
-            labels=["upstream"],
-        ),
-        GaugeMetricFamily(
-            "sidecar_certificate_not_after_seconds",
-            "Unix time when the first certificate of a file that tls names ends.",
-            labels=["upstream", "file"],
-        ),
-        GaugeMetricFamily(
-            "sidecar_upstream_endpoints",
-            "Endpoints of an upstream, by how they stand.",
-            labels=["upstream", "state"],
-        ),
-        GaugeMetricFamily(
-            "sidecar_upstream_panic",
-            "1: so many endpoints are out that those are asked, too.",
-            labels=["upstream"],
-        ),
-    )
-
-
 def _bytes(totals: Mapping[tuple[str, str], list[int]]) -> Iterator[Metric]:
     for index, (name, text) in enumerate(
         (
@@ -443,16 +346,7 @@ def _bytes(totals: Mapping[tuple[str, str], list[int]]) -> Iterator[Metric]:
         )
     ):
         values = {key: counts[index] for key, counts in totals.items()}
-        yield _counter(name, text, ["listener", "http_route"], values)
-
-
-def _counter(
-    name: str, text: str, labels: list[str], values: Mapping[Any, int]
-) -> CounterMetricFamily:
-    family = CounterMetricFamily(name, text, labels=labels)
-    for key, value in values.items():
-        family.add_metric(list(key), value)
-    return family
+        yield counter(name, text, ["listener", "http_route"], values)
 
 
 def _worst(states: list[RouteState], now_s: float) -> int:

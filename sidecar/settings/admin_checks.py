@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sidecar.settings.compile import is_loopback
+from sidecar.settings.hosts import is_loopback
 from sidecar.settings.token_file import (
     HINT,
     TokenError,

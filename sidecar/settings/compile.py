@@ -10,20 +10,18 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import json
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from sidecar.policy.backoff import Backoff
 from sidecar.policy.breaker import BreakerLimits
-from sidecar.policy.budget import BudgetLimits
-from sidecar.policy.outlier import OutlierLimits
 from sidecar.policy.overload import OverloadLimits
 from sidecar.policy.retry import IDEMPOTENT, PRESETS, RetryRules
 from sidecar.settings import models, passing
 from sidecar.settings import snapshot as compiled
 from sidecar.settings.base import Settings
-from sidecar.settings.discovery import source_of
 from sidecar.settings.filters import fold
+from sidecar.settings.hosts import is_in_cluster
+from sidecar.settings.upstreams import compile_upstream, hosts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,15 +30,10 @@ if TYPE_CHECKING:
 
 S = TypeVar("S", bound=Settings)
 
-_LOCAL_IDLE_S = 4.0  # Below the 5 s after which many application servers close.
-_PEER_IDLE_S = 45.0
 _LOCAL_CONNECT_S = 1.0
 _EXTERNAL_CONNECT_S = 5.0
 _DOWNSTREAM_WRITE_S = 60.0
 _TUNNEL_IDLE_S = 3600.0
-_UPLOAD_SHARE = 2  # Of an upstream's places, one in so many is for slow bodies,
-_STALLED_SHARE = 4  # and one in so many for slow readers.
-_CLUSTER_SUFFIXES = (".svc", ".local", ".internal", ".cluster")
 _CONDITIONS = ("on", "codes", "fault_codes")
 
 
@@ -62,7 +55,7 @@ def compile_settings(
             for index, route in enumerate((*settings.routes, *passing.routes(settings)))
         ),
         upstreams={
-            name: _upstream(name, upstream, settings)
+            name: compile_upstream(name, upstream, settings)
             for name, upstream in {
                 **settings.upstreams,
                 **passing.upstreams(settings),
@@ -123,7 +116,7 @@ def effective_timeouts(
     if upstream is None or upstream.original_destination:
         is_near = route.listener == "inbound"
     else:
-        is_near = all(_is_in_cluster(host) for host in _hosts_of(upstream))
+        is_near = all(is_in_cluster(host) for host in hosts_of(upstream))
     connect_s = _LOCAL_CONNECT_S if is_near else _EXTERNAL_CONNECT_S
     return compiled.Timeouts(
         request_s=_limit_s(given.get("request", 15.0)),
@@ -217,88 +210,6 @@ def _overload(overload: models.OverloadSettings) -> OverloadLimits:
         descriptor_ratio=overload.descriptors,
         in_flight=overload.in_flight,
     )
-
-
-def _upstream(
-    name: str, upstream: models.UpstreamSettings, settings: models.FileSettings
-) -> compiled.Upstream:
-    pool, budget = upstream.pool, upstream.retry_budget
-    source = source_of(upstream.discovery, settings.discovery)
-    is_original = upstream.original_destination
-    is_written = source is None and not is_original
-    is_local = is_written and all(
-        is_loopback(address.host) for address in upstream.endpoints
-    )
-    idle_s = _LOCAL_IDLE_S if is_local or is_original else _PEER_IDLE_S
-    places = min(pool.max_requests, pool.max_connections)
-    return compiled.Upstream(
-        name=name,
-        endpoints=upstream.endpoints,
-        max_connections=pool.max_connections,
-        max_pending=pool.max_pending,
-        max_requests=pool.max_requests,
-        max_uploads=places // _UPLOAD_SHARE
-        if pool.max_uploads is None
-        else pool.max_uploads,
-        max_stalled=places // _STALLED_SHARE
-        if pool.max_stalled is None
-        else pool.max_stalled,
-        stalled_after_s=pool.stalled_after,
-        max_requests_per_connection=pool.max_requests_per_connection,
-        pool_idle_s=idle_s if pool.idle is None else pool.idle,
-        fresh_after_s=pool.fresh_after,
-        budget=BudgetLimits(
-            budget.ratio, budget.window, budget.min_per_sec, budget.min_concurrent
-        ),
-        outlier=_outlier(upstream.outlier),
-        tls=_tls(upstream.tls, source),
-        is_peer=upstream.is_peer or is_local,
-        response_header_max_bytes=upstream.response_headers,
-        buffer_bytes=settings.limits.buffer,
-        is_original=is_original,
-        discovery=source,
-    )
-
-
-def _outlier(
-    outlier: models.OutlierSettings | Literal["off"],
-) -> OutlierLimits | None:
-    if outlier == "off":
-        return None
-    return OutlierLimits(
-        consecutive_failures=outlier.consecutive_failures,
-        interval_s=outlier.interval,
-        base_ejection_s=outlier.base_ejection,
-        max_ejection_s=outlier.max_ejection,
-        jitter_ratio=outlier.jitter,
-        max_ejected_ratio=outlier.max_ejected,
-        panic_threshold_ratio=outlier.panic_threshold,
-        is_panicking=outlier.on_all_down == "panic",
-        success_rate_stdev=outlier.success_rate_stdev,
-        success_rate_min_hosts=outlier.success_rate_min_hosts,
-        success_rate_min_requests=outlier.success_rate_min_requests,
-        avoid_s=outlier.avoid,
-    )
-
-
-def _tls(
-    tls: models.TlsSettings | None, source: compiled.Source | None
-) -> compiled.UpstreamTls | None:
-    """Return how to speak TLS; what is discovered is known by the name asked for."""
-    if tls is None:
-        return None
-    found = compiled.UpstreamTls(**tls.model_dump())
-    if source is None or found.server_name is not None:
-        return found
-    return replace(found, server_name=source.host)
-
-
-def _hosts_of(upstream: models.UpstreamSettings) -> list[str]:
-    """Return where an upstream is, as far as that is written down."""
-    discovery = upstream.discovery
-    if discovery is not None and discovery.dns is not None:
-        return [discovery.dns.name]
-    return [address.host for address in upstream.endpoints]
 
 
 def _route(
@@ -414,25 +325,3 @@ def _encoded(text: str | None) -> bytes | None:
 
 def _limit_s(limit: float | Literal["off"] | None) -> float | None:
     return None if limit == "off" else limit
-
-
-def is_loopback(host: str) -> bool:
-    """Tell an address of this machine, or of this pod."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _is_in_cluster(host: str) -> bool:
-    """Tell an address of this cluster from one elsewhere, by its look.
-
-    A name is near when it has no dot (a Service of the namespace) or ends as
-    names do that only a private DNS resolves; `name.namespace` alone looks like
-    a public name and is taken for one: the longer limit only costs patience.
-    """
-    try:
-        return ipaddress.ip_address(host).is_private
-    except ValueError:
-        name = host.rstrip(".").lower()
-        return "." not in name or name.endswith(_CLUSTER_SUFFIXES) or ".svc." in name

@@ -11,7 +11,7 @@ from sidecar.policy.retry import Condition
 from sidecar.settings import passing
 from sidecar.settings.admin_checks import find_admin_warnings
 from sidecar.settings.checks import is_any_host
-from sidecar.settings.compile import is_loopback
+from sidecar.settings.hosts import is_loopback
 from sidecar.settings.reach import find_unreachable
 from sidecar.settings.slo_checks import find_slo_warnings
 
