@@ -25,10 +25,10 @@ from sidecar.model import Limit
 from sidecar.policy.breaker import State
 from sidecar.record import process
 from sidecar.record.collector_discovery import discovery_metrics
+from sidecar.record.collector_families import counter
 from sidecar.record.collector_intercepted import intercepted_metrics
 from sidecar.record.collector_resources import resource_metrics
 from sidecar.record.collector_upstreams import upstream_metrics
-from sidecar.record.families import counter
 from sidecar.record.histogram import DURATION_BOUNDS_S, Exemplar, Histogram
 from sidecar.record.store import OVERFLOW, shares_of
 
