@@ -18,8 +18,8 @@ upstream), `max_forwards.py` (how many hops are left), `retrying.py` (once more?
 a 101), `leaving.py` (what is given back at the end), `telling.py` (what is told of
 it all), `time_limits.py` (what may take how long), `rendezvous.py` (who wakes whom).
 `destinations.py` keeps what there is for each place that intercepted connections were
-meant to go to. `app.py` builds everything from the settings, and `drain.py` lets it end. `kube/`
-puts it into pods.
+meant to go to. `app.py` builds everything from the settings, and `drain.py` lets it
+end. `kube/` puts it into pods.
 
 Imports go one way: cli, app, accept, exchange, then route, policy, attempt,
 faults and record; attempt imports policy, upstream and wire. The folders wire,

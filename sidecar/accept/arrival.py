@@ -62,7 +62,7 @@ class Arrival(asyncio.Protocol):
         self._timer: Timer | None = None
         self._opaque: OpaqueConnection | None = None  # Made early.
         self.peer = ""
-        self._port = 0  # Of the peer.
+        self._name = ("", 0)  # Of its end, whatever a PROXY header says.
         self.place: Destination | None = None
         self.transport: asyncio.Transport
 
@@ -74,8 +74,8 @@ class Arrival(asyncio.Protocol):
 
     @property
     def is_busy(self) -> bool:
-        """Tell whether a request is under way."""
-        return False
+        """Tell whether a request has begun to come."""
+        return bool(self._data)
 
     def drain(self) -> None:
         """Who has said nothing may go."""
@@ -92,7 +92,8 @@ class Arrival(asyncio.Protocol):
         """Find out where it was meant to go."""
         self.transport = transport  # type: ignore[assignment]  # A TCP one.
         address = transport.get_extra_info("peername") or ("", 0)
-        self.peer, self._port = peer_of(str(address[0])), int(address[1])
+        self.peer = peer_of(str(address[0]))
+        self._name = self.peer, int(address[1])
         if not self._acceptor.interception.has_proxy_header:
             self._meet()
         elif not self._acceptor.is_trusted(self.peer):
@@ -165,7 +166,7 @@ class Arrival(asyncio.Protocol):
             return
         if not self._keep():
             return
-        if (self.peer, self._port) in self._runtime.own_ends:
+        if self._name in self._runtime.own_ends:
             msg = f"a connection of this proxy to {place.address} came back to it"
             self._refuse(ProxyFault(FaultCode.PROXY_LOOP, msg))
             return
@@ -237,16 +238,18 @@ class Arrival(asyncio.Protocol):
             return
         self._is_decided = True
         self._stop_waiting()
-        self._acceptor.forget(self)
         opaque = self._opaque or OpaqueConnection(self._acceptor, self.peer, place)
+        self._acceptor.hand_on(self, opaque)
         opaque.begin(self.transport, self._data, has_ended=self._has_ended)
 
     def _hand_over(self, refusal: ProxyFault | None = None) -> None:
         """It is HTTP."""
         self._is_decided = True
         self._stop_waiting()
-        self._acceptor.forget(self)
         client = ClientConnection(self._acceptor, self.place, self.peer, refusal)
+        if refusal is None:
+            self._acceptor.hand_on(self, client)
+        self._acceptor.forget(self)
         self.transport.set_protocol(client)
         client.connection_made(self.transport)
         if self._data:
@@ -297,4 +300,5 @@ class Arrival(asyncio.Protocol):
         self._acceptor.forget(self)
         if self.place is not None:
             self._runtime.destinations.leave(self.place)
-        reset(self.transport)
+        if not self.transport.is_closing():
+            reset(self.transport)

@@ -119,6 +119,8 @@ class Acceptor:
 
     def _new_connection(self) -> asyncio.Protocol:
         """Return who takes a connection: HTTP it is, unless it may be anything."""
+        if self.queue is not None:
+            self.queue.accepted += 1
         interception = self.interception
         if interception.is_transparent or interception.has_proxy_header:
             return Arrival(self)
@@ -131,8 +133,8 @@ class Acceptor:
 
     def admit(self, client: Held) -> ProxyFault | None:
         """Count a connection; return why it is one too many, if it is."""
-        if self.queue is not None:
-            self.queue.accepted += 1
+        if client in self.connections:
+            return None  # It was handed on.
         most = self.runtime.snapshot.limits.connections_per_client
         mine = 0 if most is None else self._per_peer.get(network_of(client.peer), 0)
         if most is not None and mine >= most:
@@ -147,6 +149,12 @@ class Acceptor:
                 self._per_peer[network_of(client.peer)] = mine + 1
             return None
         return ProxyFault(FaultCode.OVERLOAD, detail, retry_after_s=1.0, limit=limit)
+
+    def hand_on(self, before: Held, after: Held) -> None:
+        """Count another one for the same connection from now on, if it counts."""
+        if before in self.connections:
+            self.connections.discard(before)
+            self.connections.add(after)
 
     def may_linger(self, client: ClientConnection) -> bool:
         """Remember one that was refused; tell whether it may stay for a while."""

@@ -25,7 +25,12 @@ from sidecar.model import Limit
 from sidecar.policy.breaker import State
 from sidecar.record import process
 from sidecar.record.histogram import DURATION_BOUNDS_S, Exemplar, Histogram
-from sidecar.record.sources import connections_of
+from sidecar.record.sources import (
+    breakers_of,
+    connections_of,
+    in_flight_of,
+    total_of,
+)
 from sidecar.record.store import OVERFLOW, shares_of
 
 if TYPE_CHECKING:
@@ -37,6 +42,12 @@ if TYPE_CHECKING:
 
 _Buckets = list[Any]  # The stubs do not know that an exemplar may be None.
 _STATES = {State.CLOSED: 0, State.HALF_OPEN: 1, State.OPEN: 2}
+_PENDING: dict[str, Callable[[UpstreamState], int]] = {
+    "waiting": lambda upstream: upstream.pool.pending,
+    "in_flight": lambda upstream: upstream.requests.count,
+    "uploading": lambda upstream: upstream.uploads.count,
+    "stalled": lambda upstream: upstream.stalled.count,
+}
 _ROUTE_SERIES = 2
 _UPSTREAM_SERIES = 10
 
@@ -221,13 +232,13 @@ class SidecarCollector(Collector):
             labels=["route", "upstream"],
         )
         for state in routes[:room]:
-            active.add_metric([state.route.name], state.in_flight)
+            active.add_metric([state.route.name], in_flight_of(state))
             if state.breaker is not None:
                 names = [state.route.name, state.route.upstream]
-                states.add_metric(names, _STATES[state.breaker.state_at(now_s)])
+                states.add_metric(names, _worst([state], now_s))
         rest = routes[room:]
         if rest:
-            active.add_metric([OVERFLOW], sum(state.in_flight for state in rest))
+            active.add_metric([OVERFLOW], sum(map(in_flight_of, rest)))
             states.add_metric([OVERFLOW, OVERFLOW], _worst(rest, now_s))
         yield active
         yield states
@@ -239,11 +250,9 @@ class SidecarCollector(Collector):
             idle, busy = connections_of(upstream)
             connections.add_metric([name, "idle"], idle)
             connections.add_metric([name, "busy"], busy)
-            pending.add_metric([name, "waiting"], upstream.pool.pending)
-            pending.add_metric([name, "in_flight"], upstream.requests.count)
-            pending.add_metric([name, "uploading"], upstream.uploads.count)
+            for state, count in _PENDING.items():
+                pending.add_metric([name, state], total_of(upstream, count))
             settings = upstream.settings
-            pending.add_metric([name, "stalled"], upstream.stalled.count)
             limits.add_metric([name, "connections"], settings.max_connections)
             limits.add_metric([name, "pending"], settings.max_pending)
             limits.add_metric([name, "requests"], settings.max_requests)
@@ -383,7 +392,7 @@ def _counter(
 
 
 def _worst(states: list[RouteState], now_s: float) -> int:
-    breakers = [s.breaker for s in states if s.breaker is not None]
+    breakers = [breaker for state in states for breaker in breakers_of(state)]
     return max((_STATES[each.state_at(now_s)] for each in breakers), default=0)
 
 

@@ -89,6 +89,9 @@ class FakeTransport(asyncio.Transport):
             self.unread += len(data)
             self._tell_if_full()
 
+    def set_protocol(self, protocol: Any) -> None:
+        self.protocol = protocol
+
     def can_write_eof(self) -> bool:
         return True
 
