@@ -12,12 +12,14 @@ from sidecar.accept.accept_queue import AcceptQueue
 from sidecar.accept.arrival import Arrival
 from sidecar.accept.client import ClientConnection
 from sidecar.accept.shedding import Shedder
+from sidecar.accept.way import Way
 from sidecar.descriptors import most_lingering
 from sidecar.faults.catalogue import FaultCode, ProxyFault
 from sidecar.model import Limit
 from sidecar.settings.snapshot import Interception
 
 if TYPE_CHECKING:
+    from sidecar.accept.way import MakeWay
     from sidecar.runtime import Runtime
 
 _BACKLOG = 4096
@@ -83,6 +85,7 @@ class Acceptor:
         self._per_peer: dict[str, int] = {}
         self._trust: dict[str, bool] = {}
         self._server: asyncio.Server | None = None
+        self.make_way: MakeWay = Way  # A test may have others.
         self.shedder = Shedder(name, runtime)
         self.queue: AcceptQueue | None = None  # While it listens.
 

@@ -13,9 +13,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
-from sidecar.accept.way import Way
 from sidecar.clock import Alarm
 from sidecar.faults.catalogue import FaultCode, ProxyFault
 from sidecar.faults.classify import classify_timeout
@@ -26,23 +25,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sidecar.accept.listener import Acceptor
+    from sidecar.accept.way import Connecting
     from sidecar.destinations import Destination
-    from sidecar.runtime import Runtime
-
-    OnFailed = Callable[[ProxyFault], None]
-    MakeWay = Callable[[Runtime, Destination, asyncio.Protocol, OnFailed], "Connecting"]
 
 _log = logging.getLogger(__name__)
 
 # Where a database listens: who is called at night looks for one word.
 _DATABASES: Final = frozenset((1433, 1521, 3306, 5432, 6379, 9042, 11211, 26257, 27017))
-
-
-class Connecting(Protocol):
-    """A connection in the making: `Way`, or a test's."""
-
-    def stop(self) -> None:
-        """Make none any more; it may have been made."""
 
 
 class _End(asyncio.Protocol):
@@ -123,13 +112,7 @@ class OpaqueConnection:
         buffer_bytes: Of each direction.
     """
 
-    def __init__(
-        self,
-        acceptor: Acceptor,
-        peer: str,
-        place: Destination,
-        make_way: MakeWay = Way,
-    ) -> None:
+    def __init__(self, acceptor: Acceptor, peer: str, place: Destination) -> None:
         self._acceptor = acceptor
         self._runtime = acceptor.runtime
         self._clock = acceptor.runtime.clock
@@ -137,7 +120,6 @@ class OpaqueConnection:
         self._alarm = Alarm(self._clock, self._on_alarm)
         self._near = _End(self, "in")
         self._far = _End(self, "out")
-        self._make_way = make_way
         self._way: Connecting | None = None
         self._on_first: Callable[[bytes], None] | None = None
         self._early = b""  # Of the server, before it is known what this is.
@@ -184,7 +166,7 @@ class OpaqueConnection:
         """
         self._on_first = on_first
         self._alarm.set(self._clock.now_s() + self._limits.connect_s)
-        self._way = self._make_way(
+        self._way = self._acceptor.make_way(
             self._runtime, self.place, self._far, self._on_unreached
         )
 

@@ -12,7 +12,7 @@ import ipaddress
 import logging
 import os
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from sidecar.faults.classify import classify_connect
 from sidecar.model import Phase
@@ -24,7 +24,17 @@ if TYPE_CHECKING:
     from sidecar.faults.catalogue import ProxyFault
     from sidecar.runtime import Runtime
 
+    OnFailed = Callable[[ProxyFault], None]
+    MakeWay = Callable[[Runtime, Destination, asyncio.Protocol, OnFailed], "Connecting"]
+
 _log = logging.getLogger(__name__)
+
+
+class Connecting(Protocol):
+    """A connection in the making: `Way`, or a test's."""
+
+    def stop(self) -> None:
+        """Make none any more; it may have been made."""
 
 
 class Way:
@@ -42,7 +52,7 @@ class Way:
         runtime: Runtime,
         place: Destination,
         protocol: asyncio.Protocol,
-        on_failed: Callable[[ProxyFault], None],
+        on_failed: OnFailed,
     ) -> None:
         self._own_ends = runtime.own_ends
         self._address = place.reached_at

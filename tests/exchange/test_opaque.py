@@ -33,9 +33,8 @@ class Passing:
         self.place = wire.runtime.destinations.enter(
             "inbound", Address("10.0.0.1", port)
         )
-        self.opaque = OpaqueConnection(
-            wire.acceptor, "192.0.2.1", self.place, self._way
-        )
+        wire.acceptor.make_way = self._way
+        self.opaque = OpaqueConnection(wire.acceptor, "192.0.2.1", self.place)
         self.near = FakeTransport(wire, None, "192.0.2.1")
         self.firsts: list[bytes] = []
         self.far: FakeTransport | None = None
@@ -272,7 +271,6 @@ class Anything:
     def __init__(self) -> None:
         self.passing = Passing(FakeWire()).connect()
         self.has_begun = self.is_dropped = self.is_resolved = False
-        self.has_client_ended = False
         self.sent = {"client": b"", "server": b""}
 
     def happen(self, event: str) -> None:
@@ -297,7 +295,7 @@ class Anything:
         if not (self.has_begun or self.is_dropped):
             self.has_begun = True
             self.sent["client"] = b"first,"
-            self.has_client_ended = has_ended
+            self.passing.client.has_ended = has_ended
             self.passing.begin(b"first,", has_ended=has_ended)
 
     def _drop(self) -> None:
@@ -311,17 +309,15 @@ class Anything:
         if (not self.has_begun) if who == "client" else (far is None):
             return
         end = passing.client if who == "client" else passing.server
-        if who == "client" and self.has_client_ended and what in {"data", "end"}:
-            return
         if end.transport.is_closing():
             if what == "take" and end.transport.unread:
                 end.take_all()
             return
-        if what == "data" and b"" not in end._unsent and end.is_read:
+        if what == "data" and not end.has_ended and end.is_read:
             word = b"%d," % len(self.sent[who])
             self.sent[who] += word
             end.send(word)
-        elif what == "end":
+        elif what == "end" and not end.has_ended:
             end.send_eof()
         elif what in {"leave", "reset"}:
             end.leave(ConnectionResetError() if what == "reset" else None)
