@@ -175,6 +175,19 @@ def test_a_busy_server_of_http_is_not_taken_for_one_that_speaks_first(
     assert second.is_http
 
 
+def test_one_too_many_is_told_so_where_http_is_spoken(make: MakeWire) -> None:
+    limits = {"connections_per_client": 1}
+    wire = make(upstream=ORIGINAL, top={"limits": limits})
+    first = Arriving(wire)
+    assert Arriving(wire).near.was_aborted
+    first.client.send(get())
+    told = Arriving(wire)
+    assert b"316-OVERLOAD" in told.client.received
+    first.client.leave()
+    told.client.leave()
+    assert first.left == told.left == {}
+
+
 def test_a_connection_of_our_own_is_a_loop(make: MakeWire) -> None:
     wire = make(upstream=ORIGINAL)
     wire.runtime.own_ends.add(("192.0.2.1", 4321))
