@@ -66,7 +66,7 @@ def _at_destination(exchange: Exchange, route: RouteState) -> RouteState:
             " and this one was meant for the proxy itself: it was not intercepted"
         )
         raise ProxyFault(FaultCode.PROXY_LOOP, msg)
-    return exchange.runtime.destinations.own(place, route)
+    return exchange.runtime.destinations.own(place, route, exchange.start_s)
 
 
 def admit(exchange: Exchange, route: RouteState) -> None:
@@ -111,6 +111,7 @@ def _take_place(exchange: Exchange, upstream: UpstreamState) -> None:
         msg = f"upstream {name}: {count} in flight"
         raise ProxyFault(FaultCode.POOL_EXHAUSTED, msg, retry_after_s=1.0)
     exchange.has_slot = True
+    exchange.runtime.in_flight += 1
     upstream.budget.request_started(exchange.start_s)
 
 

@@ -6,8 +6,8 @@
              pool, a budget and a breaker of its own, as if it were an upstream
     kind     what is spoken there, as far as is known
 
-There are as many as there are connections, and a bounded number of unused ones: the
-least recently used go first. Belongs to one event loop; nothing here waits.
+There are as many as there are connections, and a bounded number of unused ones: those
+that have been unused for longest go first. Belongs to one event loop; nothing waits.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     MakeUpstream = Callable[[Upstream], UpstreamState]
     MakeRoute = Callable[[Route, UpstreamState, "RouteState | None"], RouteState]
+    Holding = tuple[RouteTable, list[RouteState]]  # The states, in its order.
 
 _MOST_UNUSED: Final = 1024
 _KNOWN_FOR_S: Final = 600.0
@@ -110,14 +111,23 @@ class Destinations:
     Args:
         make_upstream: Returns an upstream at work, given its settings.
         make_route: Returns a route at work: with its upstream, and its state before.
+        retire: Takes an upstream that was made, and is not to be used any more.
     """
 
-    def __init__(self, make_upstream: MakeUpstream, make_route: MakeRoute) -> None:
+    def __init__(
+        self,
+        make_upstream: MakeUpstream,
+        make_route: MakeRoute,
+        retire: Callable[[UpstreamState], None],
+    ) -> None:
         self._make_upstream = make_upstream
         self._make_route = make_route
-        self._places: OrderedDict[tuple[str, Address], Destination] = OrderedDict()
+        self._retire = retire
+        self._places: dict[tuple[str, Address], Destination] = {}
+        self._unused: OrderedDict[Destination, None] = OrderedDict()
         self._states: dict[str, list[RouteState]] = {}
-        self._tables: dict[tuple[str, tuple[int, ...]], RouteTable] = {}
+        self._choosy: dict[str, list[int]] = {}  # Who holds at some places only.
+        self._holding: dict[tuple[str, tuple[int, ...]], Holding] = {}
 
     def __len__(self) -> int:
         """Return how many are known."""
@@ -129,51 +139,63 @@ class Destinations:
         if place is None:
             place = self._places[listener, address] = Destination(listener, address)
             self._settle(place)
-            if len(self._places) > _MOST_UNUSED:
-                self._forget_one()
-        else:
-            self._places.move_to_end((listener, address))
+        self._unused.pop(place, None)
         place.users += 1
         return place
 
     def leave(self, place: Destination) -> None:
         """A connection is over."""
         place.users -= 1
+        if not place.users:
+            self._unused[place] = None
+            if len(self._unused) > _MOST_UNUSED:
+                self._forget(self._unused.popitem(last=False)[0])
 
-    def own(self, place: Destination, route: RouteState) -> RouteState:
+    def own(self, place: Destination, route: RouteState, now_s: float) -> RouteState:
         """Return what a route to the original destination is at this place."""
-        state = place.own.get(route)
-        if state is None:
-            state = place.own[route] = self._own(place, route, None)
-        return state
+        own = place.own.get(route)
+        if own is None:
+            own = self._own(place, route, None)
+            if own.breaker is not None and route.breaker is not None:
+                own.breaker.hold_like(route.breaker, now_s)
+        return own
 
     def adopt(
         self, states: dict[str, list[RouteState]], tables: dict[str, RouteTable]
-    ) -> Iterator[UpstreamState]:
-        """Go by these routes, by listener, from now on; yield what is replaced.
+    ) -> None:
+        """Go by these routes, by listener, from now on.
 
         Args:
             states: All routes.
             tables: Those that are made already, see `intercepted`.
         """
         self._states = states
-        self._tables.clear()
+        self._holding.clear()
         for listener, listed in states.items():
-            anywhere = [i for i, s in enumerate(listed) if holds_anywhere(s.route)]
-            self._tables[listener, tuple(anywhere)] = tables[intercepted(listener)]
-        upstreams = {state.upstream for listed in states.values() for state in listed}
+            self._choosy[listener] = [
+                i for i, s in enumerate(listed) if not holds_anywhere(s.route)
+            ]
+            self._hold(listener, (), tables[intercepted(listener)])
+        listed = [state for each in states.values() for state in each]
+        for state in listed:
+            state.parts.clear()
+        upstreams = {state.upstream for state in listed}
         for place in self._places.values():
-            own_before = place.own
-            gone = [twin for twin in place.parts if twin not in upstreams]
-            for twin in gone:
-                yield place.parts.pop(twin)
-            self._settle(place)
-            before = {(s.route.listener, s.route.name): s for s in own_before.values()}
-            place.own = {}
-            for route in place.routes:
-                known = before.get((route.route.listener, route.route.name))
-                if known is not None and route.upstream in place.parts:
-                    place.own[route] = self._own(place, route, known)
+            self._adopt_at(place, upstreams)
+
+    def _adopt_at(self, place: Destination, upstreams: set[UpstreamState]) -> None:
+        """Keep what is the same."""
+        for twin in [twin for twin in place.parts if twin not in upstreams]:
+            self._retire(place.parts.pop(twin))
+        self._settle(place)
+        before = {(s.route.listener, s.route.name): s for s in place.own.values()}
+        place.own = {}
+        if not before:
+            return
+        for route in place.routes:
+            known = before.get((route.route.listener, route.route.name))
+            if known is not None and route.upstream in place.parts:
+                self._own(place, route, known)
 
     def upstreams(self) -> Iterator[UpstreamState]:
         """Yield what is at work for places."""
@@ -201,31 +223,43 @@ class Destinations:
             settings = replace(route.upstream.settings, endpoints=(place.reached_at,))
             part = place.parts[route.upstream] = self._make_upstream(settings)
             route.upstream.parts.append(part)
-        return self._make_route(route.route, part, known)
+        own = place.own[route] = self._make_route(route.route, part, known)
+        route.parts.append(own)
+        return own
 
     def _settle(self, place: Destination) -> None:
         """Find out which routes hold at a place."""
         states = self._states.get(place.listener, [])
         address = ipaddress.ip_address(place.address.host), place.address.port
-        holding = tuple(
+        here = tuple(
             index
-            for index, state in enumerate(states)
-            if holds_at(state.route, address)
+            for index in self._choosy.get(place.listener, ())
+            if holds_at(states[index].route, address)
         )
-        place.routes = [states[index] for index in holding]
-        key = (place.listener, holding)
-        table = self._tables.get(key)
-        if table is None:
-            table = RouteTable([state.route for state in place.routes])
-            self._tables[key] = table
-        place.table = table
+        found = self._holding.get((place.listener, here))
+        if found is None:
+            found = self._hold(place.listener, here)
+        place.table, place.routes = found
 
-    def _forget_one(self) -> None:
-        """Let go of the place that was not used for longest, if there is one."""
-        for key, place in self._places.items():
-            if place.users == 0:
-                del self._places[key]
-                for twin, part in place.parts.items():
-                    part.pool.retire()
-                    twin.parts.remove(part)
-                return
+    def _hold(
+        self, listener: str, here: tuple[int, ...], table: RouteTable | None = None
+    ) -> Holding:
+        """Return, and keep, what holds where of the choosy routes these do."""
+        left_out = set(self._choosy.get(listener, ())).difference(here)
+        states = [
+            state
+            for index, state in enumerate(self._states.get(listener, []))
+            if index not in left_out
+        ]
+        table = table or RouteTable([state.route for state in states])
+        found = self._holding[listener, here] = table, states
+        return found
+
+    def _forget(self, place: Destination) -> None:
+        """Let go of a place that nobody uses."""
+        del self._places[place.listener, place.address]
+        for route, own in place.own.items():
+            route.parts.remove(own)
+        for twin, part in place.parts.items():
+            twin.parts.remove(part)
+            self._retire(part)

@@ -54,6 +54,7 @@ def _give_back(exchange: Exchange, route: RouteState) -> None:
     route.in_flight -= 1
     if exchange.has_slot:
         upstream.requests.leave()
+        exchange.runtime.in_flight -= 1
         upstream.budget.request_ended()
     if exchange.is_budget_taken:
         upstream.budget.retry_ended()

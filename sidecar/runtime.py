@@ -144,7 +144,7 @@ class UpstreamState:
 class RouteState:
     """A route at work."""
 
-    __slots__ = ("breaker", "in_flight", "route", "upstream")
+    __slots__ = ("breaker", "in_flight", "parts", "route", "upstream")
 
     def __init__(
         self, route: Route, upstream: UpstreamState, breaker: CircuitBreaker | None
@@ -153,6 +153,7 @@ class RouteState:
         self.upstream = upstream
         self.breaker = breaker
         self.in_flight = 0
+        self.parts: list[RouteState] = []  # One a destination, as of the upstream.
 
 
 class Runtime:
@@ -171,6 +172,7 @@ class Runtime:
         self.rng = rng
         self.recorder = recorder
         self.is_draining = False
+        self.in_flight = 0  # Requests at work, of all upstreams.
         self._make_connector = make_connector
         self.clients = InFlightLimit(most_clients(snapshot))  # Of all listeners.
         self.admission = recorder.admission
@@ -192,6 +194,7 @@ class Runtime:
         self.destinations = Destinations(
             lambda settings: UpstreamState(settings, clock, make_connector),
             self._route_state,
+            self._retire,
         )
         self.adopt(snapshot, tables_of(snapshot))
 
@@ -228,17 +231,14 @@ class Runtime:
             for listener, states in all_states.items()
         }
         self._former_routes += self.destinations.routes()  # Those still in use stay.
-        for part in self.destinations.adopt(all_states, tables):
-            part.pool.retire()
-            self._former_upstreams.append(part)
+        self.destinations.adopt(all_states, tables)
         self.snapshot = snapshot
         self.sample_ratio = snapshot.tracing.sample_ratio
         self.clients.allow(most_clients(snapshot))
         kept = set(self.upstreams.values())
         for upstream in before_upstreams.values():
             if upstream not in kept:
-                upstream.pool.retire()
-                self._former_upstreams.append(upstream)
+                self._retire(upstream)
         still_there = set(self.routes)
         self._former_routes += [s for s in before_routes if s not in still_there]
         self._forget_former()
@@ -268,11 +268,6 @@ class Runtime:
             date = formatdate(second, usegmt=True).encode()
             self._dated = (second, b"Date: %b\r\n%b" % (date, self.via_line))
         return self._dated[1]
-
-    @property
-    def in_flight(self) -> int:
-        """Return how many requests are at work, of all upstreams."""
-        return sum(upstream.requests.count for upstream in self._all_upstreams())
 
     @property
     def is_idle(self) -> bool:
@@ -319,6 +314,11 @@ class Runtime:
             *self._former_upstreams,
             *self.destinations.upstreams(),
         ]
+
+    def _retire(self, upstream: UpstreamState) -> None:
+        """Give it no more work; what is under way goes on."""
+        upstream.pool.retire()
+        self._former_upstreams.append(upstream)
 
     def _forget_former(self) -> None:
         """Let go of what was replaced, and is not in use any more."""

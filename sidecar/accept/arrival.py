@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from sidecar.accept.listener import Acceptor
     from sidecar.clock import Timer
     from sidecar.destinations import Destination
+    from sidecar.settings.snapshot import Address
 
 _log = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ class Arrival(asyncio.Protocol):
         self._timer: Timer | None = None
         self._opaque: OpaqueConnection | None = None  # Made early.
         self.peer = ""
-        self._port = 0  # Of the peer.
+        self._name = ("", 0)  # Of its end, whatever a PROXY header says.
         self.place: Destination | None = None
         self.transport: asyncio.Transport
 
@@ -74,8 +75,8 @@ class Arrival(asyncio.Protocol):
 
     @property
     def is_busy(self) -> bool:
-        """Tell whether a request is under way."""
-        return False
+        """Tell whether a request has begun to come."""
+        return bool(self._data)
 
     def drain(self) -> None:
         """Who has said nothing may go."""
@@ -92,13 +93,16 @@ class Arrival(asyncio.Protocol):
         """Find out where it was meant to go."""
         self.transport = transport  # type: ignore[assignment]  # A TCP one.
         address = transport.get_extra_info("peername") or ("", 0)
-        self.peer, self._port = peer_of(str(address[0])), int(address[1])
+        self.peer = peer_of(str(address[0]))
+        self._name = self.peer, int(address[1])
         if not self._acceptor.interception.has_proxy_header:
             self._meet()
         elif not self._acceptor.is_trusted(self.peer):
             msg = f"{self.peer} is not in trusted_peers: its PROXY header is no proof"
             self._refuse(ProxyFault(FaultCode.VALIDATION_ERR, msg))
-        elif self._keep():
+        elif (refusal := self._acceptor.admit(self)) is not None:
+            self._refuse(refusal)
+        else:
             self._awaits_header = True
             limit_s = self._runtime.snapshot.limits.request_headers_s
             self._wait(limit_s, self._on_no_header)
@@ -146,31 +150,36 @@ class Arrival(asyncio.Protocol):
 
     def _meet(self) -> None:
         """Whose it is is known: where was it to go?"""
-        acceptor = self._acceptor
-        place = None
-        sock = self.transport.get_extra_info("socket")
-        if acceptor.interception.is_transparent and sock is not None:
-            address = original_destination(sock)
-            if address is not None:
-                if address.port in self._runtime.own_ports and is_of_this_host(
-                    address.host
-                ):
-                    msg = f"{address} is this very proxy"
-                    self._hand_over(ProxyFault(FaultCode.PROXY_LOOP, msg))
-                    return
-                place = self._runtime.destinations.enter(acceptor.name, address)
-        self.place = place
-        if place is None:
+        address = self._meant()
+        if address is None:
             self._hand_over()
-            return
-        if not self._keep():
-            return
-        if (self.peer, self._port) in self._runtime.own_ends:
+        elif address.port in self._runtime.own_ports and is_of_this_host(address.host):
+            msg = f"{address} is this very proxy"
+            self._hand_over(ProxyFault(FaultCode.PROXY_LOOP, msg))
+        else:
+            listener = self._acceptor.name
+            self.place = self._runtime.destinations.enter(listener, address)
+            self._take(self.place)
+
+    def _meant(self) -> Address | None:
+        """Return where it was meant to go, if it was intercepted."""
+        sock = self.transport.get_extra_info("socket")
+        if sock is None or not self._acceptor.interception.is_transparent:
+            return None
+        return original_destination(sock)
+
+    def _take(self, place: Destination) -> None:
+        """Find out what it speaks, if it is not one too many, or one of our own."""
+        kind = place.kind(self._clock.now_s())
+        if self._name in self._runtime.own_ends:
             msg = f"a connection of this proxy to {place.address} came back to it"
             self._refuse(ProxyFault(FaultCode.PROXY_LOOP, msg))
-            return
-        kind = place.kind(self._clock.now_s())
-        if place.address.port in acceptor.interception.opaque_ports:
+        elif (refusal := self._acceptor.admit(self)) is not None:
+            if kind is Kind.HTTP:
+                self._hand_over(refusal)  # It can be told so.
+            else:
+                self._refuse(refusal)
+        elif place.address.port in self._acceptor.interception.opaque_ports:
             self._decide(Spoken.OTHER, "port")
         elif kind is Kind.SERVER_FIRST:
             self._decide(Spoken.OTHER, "memory")
@@ -237,16 +246,18 @@ class Arrival(asyncio.Protocol):
             return
         self._is_decided = True
         self._stop_waiting()
-        self._acceptor.forget(self)
         opaque = self._opaque or OpaqueConnection(self._acceptor, self.peer, place)
+        self._acceptor.hand_on(self, opaque)
         opaque.begin(self.transport, self._data, has_ended=self._has_ended)
 
     def _hand_over(self, refusal: ProxyFault | None = None) -> None:
         """It is HTTP."""
         self._is_decided = True
         self._stop_waiting()
-        self._acceptor.forget(self)
         client = ClientConnection(self._acceptor, self.place, self.peer, refusal)
+        if refusal is None:
+            self._acceptor.hand_on(self, client)
+        self._acceptor.forget(self)
         self.transport.set_protocol(client)
         client.connection_made(self.transport)
         if self._data:
@@ -255,13 +266,6 @@ class Arrival(asyncio.Protocol):
             client.eof_received()
 
     # Inside.
-
-    def _keep(self) -> bool:
-        """Count it among the connections of the listener, or let it go."""
-        refusal = self._acceptor.admit(self)
-        if refusal is not None:
-            self._refuse(refusal)
-        return refusal is None
 
     def _refuse(self, fault: ProxyFault) -> None:
         """End it without a word: what it speaks is not known."""
@@ -297,4 +301,5 @@ class Arrival(asyncio.Protocol):
         self._acceptor.forget(self)
         if self.place is not None:
             self._runtime.destinations.leave(self.place)
-        reset(self.transport)
+        if not self.transport.is_closing():
+            reset(self.transport)

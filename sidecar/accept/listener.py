@@ -12,12 +12,14 @@ from sidecar.accept.accept_queue import AcceptQueue
 from sidecar.accept.arrival import Arrival
 from sidecar.accept.client import ClientConnection
 from sidecar.accept.shedding import Shedder
+from sidecar.accept.way import Way
 from sidecar.descriptors import most_lingering
 from sidecar.faults.catalogue import FaultCode, ProxyFault
 from sidecar.model import Limit
 from sidecar.settings.snapshot import Interception
 
 if TYPE_CHECKING:
+    from sidecar.accept.way import MakeWay
     from sidecar.runtime import Runtime
 
 _BACKLOG = 4096
@@ -83,6 +85,7 @@ class Acceptor:
         self._per_peer: dict[str, int] = {}
         self._trust: dict[str, bool] = {}
         self._server: asyncio.Server | None = None
+        self.make_way: MakeWay = Way  # A test may have others.
         self.shedder = Shedder(name, runtime)
         self.queue: AcceptQueue | None = None  # While it listens.
 
@@ -119,6 +122,8 @@ class Acceptor:
 
     def _new_connection(self) -> asyncio.Protocol:
         """Return who takes a connection: HTTP it is, unless it may be anything."""
+        if self.queue is not None:
+            self.queue.accepted += 1
         interception = self.interception
         if interception.is_transparent or interception.has_proxy_header:
             return Arrival(self)
@@ -131,8 +136,8 @@ class Acceptor:
 
     def admit(self, client: Held) -> ProxyFault | None:
         """Count a connection; return why it is one too many, if it is."""
-        if self.queue is not None:
-            self.queue.accepted += 1
+        if client in self.connections:
+            return None  # It was handed on.
         most = self.runtime.snapshot.limits.connections_per_client
         mine = 0 if most is None else self._per_peer.get(network_of(client.peer), 0)
         if most is not None and mine >= most:
@@ -147,6 +152,12 @@ class Acceptor:
                 self._per_peer[network_of(client.peer)] = mine + 1
             return None
         return ProxyFault(FaultCode.OVERLOAD, detail, retry_after_s=1.0, limit=limit)
+
+    def hand_on(self, before: Held, after: Held) -> None:
+        """Count another one for the same connection from now on, if it counts."""
+        if before in self.connections:
+            self.connections.discard(before)
+            self.connections.add(after)
 
     def may_linger(self, client: ClientConnection) -> bool:
         """Remember one that was refused; tell whether it may stay for a while."""

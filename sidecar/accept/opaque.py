@@ -11,23 +11,21 @@ like any other; the client, in whose language nothing can be said, sees a reset.
 from __future__ import annotations
 
 import asyncio
-import errno
-import ipaddress
 import logging
-import os
 import socket
 from typing import TYPE_CHECKING, Final
 
 from sidecar.clock import Alarm
 from sidecar.faults.catalogue import FaultCode, ProxyFault
-from sidecar.faults.classify import classify_connect, classify_timeout
+from sidecar.faults.classify import classify_timeout
 from sidecar.model import Phase, Processed, TimeoutKind
-from sidecar.water_marks import WaterMarks
+from sidecar.water_marks import SHORT_BYTES, WaterMarks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sidecar.accept.listener import Acceptor
+    from sidecar.accept.way import Connecting
     from sidecar.destinations import Destination
 
 _log = logging.getLogger(__name__)
@@ -46,14 +44,17 @@ class _End(asyncio.Protocol):
         self.has_ended = False  # It sends no more.
         self.is_gone = False
         self.transport: asyncio.Transport | None = None
+        self._marks: WaterMarks
+
+    # What the event loop calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]  # A TCP one.
         buffer_bytes = self._owner.buffer_bytes
-        WaterMarks(self.transport, buffer_bytes)  # type: ignore[arg-type]
+        self._marks = WaterMarks(self.transport, buffer_bytes)  # type: ignore[arg-type]
+        self._owner.on_made(self)
 
     def data_received(self, data: bytes) -> None:
-        self.count_bytes += len(data)
         self._owner.on_data(self, data)
 
     def eof_received(self) -> bool:
@@ -66,10 +67,13 @@ class _End(asyncio.Protocol):
         self._owner.on_lost(self, error)
 
     def pause_writing(self) -> None:
-        self._owner.on_full(self)
+        self._owner.other(self).pause_reading()
 
     def resume_writing(self) -> None:
-        self._owner.on_room(self)
+        self._marks.relax()
+        self._owner.other(self).resume_reading()
+
+    # What its owner does.
 
     def pause_reading(self) -> None:
         if self.transport is not None and not self.transport.is_closing():
@@ -81,11 +85,22 @@ class _End(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         if self.transport is not None and not self.transport.is_closing():
+            if len(data) < SHORT_BYTES:
+                self._marks.count_short()
             self.transport.write(data)
 
     def write_eof(self) -> None:
         if self.transport is not None and not self.transport.is_closing():
             self.transport.write_eof()
+
+    def close(self, *, is_reset: bool) -> None:
+        """End it, now or once what was written has been taken."""
+        if self.transport is None or self.is_gone:
+            return
+        if is_reset:
+            reset(self.transport)
+        else:
+            self.transport.close()
 
 
 class OpaqueConnection:
@@ -105,14 +120,14 @@ class OpaqueConnection:
         self._alarm = Alarm(self._clock, self._on_alarm)
         self._near = _End(self, "in")
         self._far = _End(self, "out")
-        self._task: asyncio.Task[None] | None = None
+        self._way: Connecting | None = None
         self._on_first: Callable[[bytes], None] | None = None
-        self._own_end: tuple[str, int] | None = None
         self._early = b""  # Of the server, before it is known what this is.
         self._waiting = b""  # Of the client, before there is a connection.
         self._fault: ProxyFault | None = None
         self._has_begun = False
         self._is_over = False
+        self._is_forgotten = False
         self.peer = peer
         self.place = place
         self.buffer_bytes = acceptor.runtime.snapshot.limits.buffer_bytes
@@ -134,12 +149,15 @@ class OpaqueConnection:
         """Its protocol may end it; nothing can be said in a language unknown."""
 
     def cut(self) -> None:
-        """End it now."""
-        self._close(is_reset=True)
+        """End it now, also if what was written is still being read."""
+        if self._is_over:
+            self._end_both(is_reset=True)
+        else:
+            self._close(is_reset=True)
 
     # What who has taken the client does.
 
-    def connect(self, on_first: Callable[[bytes], None]) -> None:
+    def connect(self, on_first: Callable[[bytes], None] | None = None) -> None:
         """Begin to connect.
 
         Args:
@@ -147,8 +165,10 @@ class OpaqueConnection:
                 data when it says nothing and is gone, or was never reached.
         """
         self._on_first = on_first
-        self._task = asyncio.get_running_loop().create_task(self._connect())
         self._alarm.set(self._clock.now_s() + self._limits.connect_s)
+        self._way = self._acceptor.make_way(
+            self._runtime, self.place, self._far, self._on_unreached
+        )
 
     def begin(
         self, transport: asyncio.Transport, data: bytes, *, has_ended: bool
@@ -159,27 +179,21 @@ class OpaqueConnection:
         self._on_first = None
         transport.set_protocol(self._near)
         self._near.connection_made(transport)
-        refusal = self._acceptor.admit(self)
         self._runtime.recorder.opaque.opened(self._acceptor.name)
+        refusal = self._acceptor.admit(self) or self._fault
         if refusal is not None:
             self._fail(refusal)
             return
-        if self._fault is not None:
-            self._fail(self._fault)
-            return
-        if self._task is None:
-            self.connect(lambda _: None)
-            self._on_first = None
+        if self._way is None:
+            self.connect()
         if data:
-            self._near.count_bytes += len(data)
             self.on_data(self._near, data)
         if self._early:
             early, self._early = self._early, b""
+            self._far.resume_reading()  # First: the client may be full after it.
             self.on_data(self._far, early)
-            self._far.resume_reading()
         if has_ended:
-            self._near.has_ended = True
-            self.on_end(self._near)
+            self._near.eof_received()
         if self._far.has_ended:
             self.on_end(self._far)
 
@@ -190,90 +204,37 @@ class OpaqueConnection:
         if self._far.transport is not None:
             self._far.transport.abort()
 
-    # The way there.
+    # What the way there, and the two sides tell.
 
-    async def _connect(self) -> None:
-        address = self.place.reached_at
-        hosts = (address.host, *address.other_hosts)
-        try:
-            for number, host in enumerate(hosts):
-                is_last = number + 1 == len(hosts)
-                try:
-                    await self._connect_to(host, address.port)
-                except OSError as error:
-                    if is_last:
-                        raise
-                    _log.debug("%s: %s; the next one", host, error)
-                else:
-                    break
-        except OSError as error:
-            fault = classify_connect(error, Phase.CONNECT, str(address))
-        else:
-            self._on_connected()
+    def other(self, side: _End) -> _End:
+        """Return the other side."""
+        return self._far if side is self._near else self._near
+
+    def on_made(self, side: _End) -> None:
+        """A side is there; what the client has said meanwhile comes first."""
+        if side is self._near:
             return
-        self._on_failed(fault)
-
-    async def _connect_to(self, host: str, port: int) -> None:
-        """Connect; who takes this connection may be we ourselves, and is to know it."""
-        loop = asyncio.get_running_loop()
-        is_ipv6 = ipaddress.ip_address(host).version == 6  # noqa: PLR2004 - a version
-        sock = socket.socket(socket.AF_INET6 if is_ipv6 else socket.AF_INET)
-        try:
-            self._start(sock, (host, port))
-            await _until_connected(loop, sock)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await loop.create_connection(lambda: self._far, sock=sock)
-        except BaseException:
-            sock.close()
-            raise
-
-    def _start(self, sock: socket.socket, address: tuple[str, int]) -> None:
-        """Begin to connect, and remember by which name.
-
-        Raises:
-            OSError: It was refused at once.
-        """
-        sock.setblocking(False)
-        state = sock.connect_ex(address)
-        if state not in (0, errno.EINPROGRESS):
-            raise OSError(state, os.strerror(state))
-        self._forget_own_end()
-        name = sock.getsockname()
-        self._own_end = (str(name[0]), int(name[1]))
-        self._runtime.own_ends.add(self._own_end)
-
-    def _on_connected(self) -> None:
         if self._is_over:
-            if self._far.transport is not None:
-                self._far.transport.abort()
+            side.close(is_reset=True)
             return
         self._touch()
         if self._waiting:
             waiting, self._waiting = self._waiting, b""
-            self._far.write(waiting)
-            self._near.resume_reading()
-        if self._near.has_ended and self._has_begun:
-            self._far.write_eof()
+            self._near.resume_reading()  # First: the server may be full after it.
+            side.write(waiting)
+        if self._has_begun and self._near.has_ended:
+            side.write_eof()
 
-    def _on_failed(self, fault: ProxyFault) -> None:
-        if self._is_over:
-            return
-        port = self.place.address.port
-        if port in _DATABASES:
+    def _on_unreached(self, fault: ProxyFault) -> None:
+        if self.place.address.port in _DATABASES:
             words = f"{fault.spec.code}: {fault.detail}"
             fault = ProxyFault(FaultCode.DB_CONN_ERR, words, phase=Phase.CONNECT)
-        self._fault = fault
-        self._alarm.clear()
-        if self._has_begun:
-            self._fail(fault)
-        elif self._on_first is not None:
-            self._on_first(b"")
-
-    # What the two sides tell.
+        self._give_up(fault)
 
     def on_data(self, side: _End, data: bytes) -> None:
         """Bytes have come."""
-        if side is self._far and not self._has_begun:
+        side.count_bytes += len(data)
+        if not self._has_begun:
             self._early += data
             side.pause_reading()
             if self._on_first is not None:
@@ -283,21 +244,21 @@ class OpaqueConnection:
         self._runtime.recorder.opaque.moved(
             self._acceptor.name, side.direction, len(data)
         )
-        other = self._far if side is self._near else self._near
-        if other.transport is None:
-            self._waiting += data
-            if len(self._waiting) > self.buffer_bytes:
-                side.pause_reading()
+        other = self.other(side)
+        if other.transport is not None:
+            other.write(data)
             return
-        other.write(data)
+        self._waiting += data
+        if len(self._waiting) > self.buffer_bytes:
+            side.pause_reading()
 
     def on_end(self, side: _End) -> None:
         """One side has said all."""
-        if side is self._far and not self._has_begun:
-            if self._on_first is not None and not self._early:
+        if not self._has_begun:
+            if self._on_first is not None:
                 self._on_first(b"")
             return
-        other = self._far if side is self._near else self._near
+        other = self.other(side)
         other.write_eof()
         if other.has_ended:
             self._close(is_reset=False)
@@ -305,41 +266,21 @@ class OpaqueConnection:
     def on_lost(self, side: _End, error: Exception | None) -> None:
         """One side is gone; so is the other."""
         if self._is_over:
-            if self._is_gone:
-                self._alarm.close()
-        elif not self._has_begun:
-            if error is not None:
-                self._fault = self._loss(error)
-            if self._on_first is not None and not self._early:
-                self._on_first(b"")
-        elif error is None:
-            self._close(is_reset=False)
-        elif side is self._far:
-            self._fail(self._loss(error))
+            self._forget()
+        elif side is self._far and (error is not None or not self._has_begun):
+            self._give_up(self._loss(error))
         else:
-            self._close(is_reset=True)
+            self._close(is_reset=error is not None)
 
-    def _loss(self, error: Exception) -> ProxyFault:
+    def _loss(self, error: Exception | None) -> ProxyFault:
         return ProxyFault(
             FaultCode.CONN_RESET,
-            f"{self.place.reached_at}: {error}",
+            f"{self.place.reached_at}: {error or 'gone'}",
             phase=Phase.TUNNEL,
             processed=Processed.UNKNOWN,
         )
 
-    def on_full(self, side: _End) -> None:
-        """It takes no more for now: the other one is not read."""
-        (self._far if side is self._near else self._near).pause_reading()
-
-    def on_room(self, side: _End) -> None:
-        """It takes more."""
-        (self._far if side is self._near else self._near).resume_reading()
-
     # Its end.
-
-    @property
-    def _is_gone(self) -> bool:
-        return all(s.is_gone or s.transport is None for s in (self._near, self._far))
 
     def _touch(self) -> None:
         if self._far.transport is not None:
@@ -348,19 +289,26 @@ class OpaqueConnection:
     def _on_alarm(self) -> None:
         limits = self._limits
         if self._is_over:
-            for side in (self._near, self._far):
-                if side.transport is not None:
-                    side.transport.abort()
+            self._end_both(is_reset=True)  # What is cut off is to look so.
         elif self._far.transport is None:
-            if self._task is not None:
-                self._task.cancel()
-            self._on_failed(
+            self._on_unreached(
                 classify_timeout(TimeoutKind.CONNECT, Phase.CONNECT, limits.connect_s)
             )
-        elif self._has_begun:
-            self._fail(
+        else:
+            self._give_up(
                 classify_timeout(TimeoutKind.TUNNEL_IDLE, Phase.TUNNEL, limits.idle_s)
             )
+
+    def _give_up(self, fault: ProxyFault) -> None:
+        """Fail, as soon as there is a client to fail for."""
+        if self._is_over:
+            return
+        self._fault = fault
+        self._let_go()
+        if self._has_begun:
+            self._fail(fault)
+        elif self._on_first is not None:
+            self._on_first(b"")
 
     def _fail(self, fault: ProxyFault) -> None:
         """End it, and tell why."""
@@ -380,64 +328,42 @@ class OpaqueConnection:
         self._close(is_reset=True)
 
     def _close(self, *, is_reset: bool) -> None:
-        if self._is_over:
-            return
         self._is_over = True
         self._let_go()
-        for side in (self._near, self._far):
-            if side.transport is not None and is_reset:
-                reset(side.transport)
-            elif side.transport is not None:
-                side.transport.close()
-        if not self._is_gone:  # What was written may still be read, but not for ever.
-            flush_s = self._runtime.snapshot.limits.flush_s
-            self._alarm.set(self._clock.now_s() + flush_s)
+        self._end_both(is_reset=is_reset)
+        # What was written may still be read, but not for ever.
+        flush_s = self._runtime.snapshot.limits.flush_s
+        self._alarm.set(self._clock.now_s() + flush_s)
         self._runtime.recorder.opaque.closed(
             self._acceptor.name, "ended" if self._fault is None else "failed"
         )
-        self._acceptor.forget(self)
-        self._runtime.destinations.leave(self.place)
+        self._forget()
+
+    def _end_both(self, *, is_reset: bool) -> None:
+        for side in (self._near, self._far):
+            side.close(is_reset=is_reset)
+
+    def _forget(self) -> None:
+        """It counts until both sides are gone: each holds a descriptor."""
+        is_gone = all(s.is_gone or s.transport is None for s in (self._near, self._far))
+        if not is_gone or self._is_forgotten:
+            return
+        self._is_forgotten = True
+        self._alarm.close()
+        if self._has_begun:
+            self._acceptor.forget(self)
+            self._runtime.destinations.leave(self.place)
 
     def _let_go(self) -> None:
         self._alarm.close()
-        self._forget_own_end()
-        if self._task is not None:
-            self._task.cancel()
-
-    def _forget_own_end(self) -> None:
-        if self._own_end is not None:
-            self._runtime.own_ends.discard(self._own_end)
-            self._own_end = None
-
-
-async def _until_connected(
-    loop: asyncio.AbstractEventLoop, sock: socket.socket
-) -> None:
-    """Return when a connection that has begun is made.
-
-    Raises:
-        OSError: It is not.
-    """
-    done: asyncio.Future[None] = loop.create_future()
-
-    def on_writable() -> None:
-        if not done.done():
-            done.set_result(None)
-
-    loop.add_writer(sock.fileno(), on_writable)
-    try:
-        await done
-    finally:
-        loop.remove_writer(sock.fileno())
-    state = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-    if state:
-        raise OSError(state, os.strerror(state))
+        if self._way is not None:
+            self._way.stop()
 
 
 def reset(transport: asyncio.Transport) -> None:
     """Close so that the other side can tell it from an orderly end."""
     sock = transport.get_extra_info("socket")
-    if sock is not None and not transport.is_closing():
+    if sock is not None:
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         except OSError:

@@ -41,6 +41,7 @@ from sidecar.admin.openapi import told
 from sidecar.admin.schemas import ref
 from sidecar.descriptors import most_clients
 from sidecar.policy.breaker import State
+from sidecar.record.sources import breakers_of, in_flight_of, total_of, worst_breaker
 from sidecar.reloading import REJECTED
 
 if TYPE_CHECKING:
@@ -161,7 +162,8 @@ class _Api:
         if isinstance(hold, str):
             return refusal(400, hold)
         now_s = self._context.clock.now_s()
-        state.breaker.force(_HOLDS[hold[0]], now_s + hold[1])
+        for breaker in breakers_of(state):
+            breaker.force(_HOLDS[hold[0]], now_s + hold[1])
         _log.info("admin: breaker of %s: %s", state.route.name, state.breaker.cause)
         return _json(_breaker(state, now_s))
 
@@ -171,7 +173,8 @@ class _Api:
         state = self._route_with_breaker(request.match_info["name"])
         if state is None or state.breaker is None:
             return _no_breaker(request)
-        state.breaker.force(None)
+        for breaker in breakers_of(state):
+            breaker.force(None)
         _log.info("admin: breaker of %s is let go", state.route.name)
         return _json(_breaker(state, self._context.clock.now_s()))
 
@@ -240,14 +243,14 @@ def _level_name() -> str:
 
 
 def _route(state: RouteState, now_s: float) -> dict[str, Any]:
-    route, breaker = state.route, state.breaker
+    route, breaker = state.route, worst_breaker(state, now_s)
     return {
         "name": route.name,
         "listener": route.listener,
         "hosts": route.hosts,
         "matches": [f"{m.path.kind} {m.path.value}" for m in route.matches],
         "upstream": route.upstream,
-        "in_flight": state.in_flight,
+        "in_flight": in_flight_of(state),
         "breaker": "off" if breaker is None else breaker.state_at(now_s).value,
     }
 
@@ -256,9 +259,9 @@ def _upstream(name: str, upstream: UpstreamState, now_s: float) -> dict[str, Any
     settings = upstream.settings
     return {
         "name": name,
-        "in_flight": upstream.requests.count,
+        "in_flight": total_of(upstream, lambda each: each.requests.count),
         "max_requests": settings.max_requests,
-        "pending": upstream.pool.pending,
+        "pending": total_of(upstream, lambda each: each.pool.pending),
         "max_pending": settings.max_pending,
         "max_connections": settings.max_connections,
         "retry_budget_left": round(upstream.budget.balance(now_s), 2),
@@ -271,7 +274,8 @@ def _upstream(name: str, upstream: UpstreamState, now_s: float) -> dict[str, Any
                 "busy": e.busy,
                 **standing(e.health, now_s),
             }
-            for e in upstream.pool.endpoints
+            for each in (upstream, *upstream.parts)
+            for e in each.pool.endpoints
         ],
         "leaving": upstream.pool.leaving,
         "discovery": _discovery(upstream, now_s),
@@ -294,7 +298,7 @@ def _discovery(upstream: UpstreamState, now_s: float) -> dict[str, Any] | None:
 
 
 def _breaker(state: RouteState, now_s: float) -> dict[str, Any]:
-    breaker = state.breaker
+    breaker = worst_breaker(state, now_s)
     assert breaker is not None  # noqa: S101 - for the type checker
     return {
         "route": state.route.name,

@@ -20,13 +20,14 @@ from sidecar.route.explain import Explanation, Loser, explain, told
 from sidecar.route.rewrite import target
 from sidecar.settings.load import load_file
 from sidecar.settings.problem import SettingsError
-from sidecar.settings.snapshot import Address  # noqa: TC001 - typer asks for it
 from sidecar.settings.units import parse_endpoint
 from sidecar.wire.fields import Hop, request_section
 from sidecar.wire.head import HeadError, parse_request
 from sidecar.wire.secret_names import MASK
 
 if TYPE_CHECKING:
+    from ipaddress import IPv4Address, IPv6Address
+
     from sidecar.model import RequestHead
     from sidecar.policy.breaker import BreakerLimits
     from sidecar.policy.outlier import OutlierLimits
@@ -72,9 +73,8 @@ def command(
     ] = ListenerName.INBOUND,
     *,
     to: Annotated[
-        Address | None,
+        str | None,
         typer.Option(
-            parser=parse_endpoint,
             metavar="IP:PORT",
             help="Of an intercepted connection: where it was meant to go.",
         ),
@@ -99,11 +99,7 @@ def command(
     except HeadError as error:
         hint = "; methods are in upper case" if method != method.upper() else ""
         _fail(f"{error.status}: no proxy takes this request: {error.detail}{hint}")
-    try:
-        address = None if to is None else (ip_address(to.host), to.port)
-    except ValueError:
-        _fail(f"--to {to}: the host is no IP address, as destinations are", code=2)
-    holding = partial(holds_at, address=address)
+    holding = partial(holds_at, address=None if to is None else _destination(to))
     here = [route for route in snapshot.routes if route.listener == listener.value]
     explanation = explain([route for route in here if holding(route)], head)
     if as_json:
@@ -112,6 +108,15 @@ def command(
         elsewhere = [r for r in here if not holding(r) and r.line]
         _print([*_rows(snapshot, head, explanation), *_elsewhere_rows(elsewhere, to)])
     sys.exit(explanation.winner is None)
+
+
+def _destination(to: str) -> tuple[IPv4Address | IPv6Address, int]:
+    """Return where an intercepted connection was meant to go."""
+    try:
+        place = parse_endpoint(to)
+        return ip_address(place.host), place.port
+    except ValueError:
+        _fail(f"--to {to!r}: expected IP:PORT, such as 10.0.0.1:80 or [::1]:80", code=2)
 
 
 def raw_request(method: str, url: str, fields: list[str]) -> bytes:
@@ -143,7 +148,7 @@ def _rows(snapshot: Snapshot, head: RequestHead, explanation: Explanation) -> _R
     return rows
 
 
-def _elsewhere_rows(routes: list[Route], to: Address | None) -> _Rows:
+def _elsewhere_rows(routes: list[Route], to: str | None) -> _Rows:
     """Tell of routes that hold for other destinations only."""
     where = f"not to {to}" if to else "and none is known (give it with --to)"
     return [

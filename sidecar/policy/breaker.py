@@ -253,6 +253,12 @@ class CircuitBreaker:
             self._unsafe_from_s = until_s + _SAFE_FIRST_S
         self._enter(state, "forced by hand", held_until_s=until_s)
 
+    def hold_like(self, other: CircuitBreaker, now_s: float) -> None:
+        """Be held as another one is, if it is."""
+        until_s = other._held_until_s
+        if until_s is not None and now_s < until_s:
+            self.force(other.state_at(now_s), until_s)
+
     def _let_go(self) -> None:
         if self._held_until_s is None:
             return

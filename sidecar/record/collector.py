@@ -30,6 +30,7 @@ from sidecar.record.collector_intercepted import intercepted_metrics
 from sidecar.record.collector_resources import resource_metrics
 from sidecar.record.collector_upstreams import upstream_metrics
 from sidecar.record.histogram import DURATION_BOUNDS_S, Exemplar, Histogram
+from sidecar.record.sources import breakers_of, in_flight_of
 from sidecar.record.store import OVERFLOW, shares_of
 
 if TYPE_CHECKING:
@@ -242,13 +243,13 @@ class SidecarCollector(Collector):
             labels=["route", "upstream"],
         )
         for state in routes[:room]:
-            active.add_metric([state.route.name], state.in_flight)
+            active.add_metric([state.route.name], in_flight_of(state))
             if state.breaker is not None:
                 names = [state.route.name, state.route.upstream]
-                states.add_metric(names, _STATES[state.breaker.state_at(now_s)])
+                states.add_metric(names, _worst([state], now_s))
         rest = routes[room:]
         if rest:
-            active.add_metric([OVERFLOW], sum(state.in_flight for state in rest))
+            active.add_metric([OVERFLOW], sum(map(in_flight_of, rest)))
             states.add_metric([OVERFLOW, OVERFLOW], _worst(rest, now_s))
         yield active
         yield states
@@ -350,7 +351,7 @@ def _bytes(totals: Mapping[tuple[str, str], list[int]]) -> Iterator[Metric]:
 
 
 def _worst(states: list[RouteState], now_s: float) -> int:
-    breakers = [s.breaker for s in states if s.breaker is not None]
+    breakers = [breaker for state in states for breaker in breakers_of(state)]
     return max((_STATES[each.state_at(now_s)] for each in breakers), default=0)
 
 

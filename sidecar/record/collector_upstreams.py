@@ -7,12 +7,19 @@ from typing import TYPE_CHECKING
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from sidecar.policy.outlier import Standing
-from sidecar.record.sources import connections_of
+from sidecar.record.sources import connections_of, total_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from sidecar.record.sources import UpstreamState
+
+_PENDING: dict[str, Callable[[UpstreamState], int]] = {
+    "waiting": lambda upstream: upstream.pool.pending,
+    "in_flight": lambda upstream: upstream.requests.count,
+    "uploading": lambda upstream: upstream.uploads.count,
+    "stalled": lambda upstream: upstream.stalled.count,
+}
 
 
 def upstream_metrics(
@@ -24,11 +31,9 @@ def upstream_metrics(
         idle, busy = connections_of(upstream)
         connections.add_metric([name, "idle"], idle)
         connections.add_metric([name, "busy"], busy)
-        pending.add_metric([name, "waiting"], upstream.pool.pending)
-        pending.add_metric([name, "in_flight"], upstream.requests.count)
-        pending.add_metric([name, "uploading"], upstream.uploads.count)
+        for state, count in _PENDING.items():
+            pending.add_metric([name, state], total_of(upstream, count))
         settings = upstream.settings
-        pending.add_metric([name, "stalled"], upstream.stalled.count)
         limits.add_metric([name, "connections"], settings.max_connections)
         limits.add_metric([name, "pending"], settings.max_pending)
         limits.add_metric([name, "requests"], settings.max_requests)

@@ -6,16 +6,20 @@ budgets, requests in flight) lives elsewhere and is asked for through these.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
+
+from sidecar.policy.breaker import State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence, Sized
+    from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 
     from sidecar.policy.breaker import CircuitBreaker
     from sidecar.policy.budget import RetryBudget
     from sidecar.policy.outlier import Health, OutlierDetector
     from sidecar.settings.snapshot import Route, Snapshot, Upstream
     from sidecar.upstream.finding import Finding
+
+_WORSE: Final = (State.CLOSED, State.HALF_OPEN, State.OPEN)
 
 
 class EndpointState(Protocol):
@@ -133,6 +137,10 @@ class RouteState(Protocol):
     def in_flight(self) -> int:
         """Return its requests in flight."""
 
+    @property
+    def parts(self) -> Sequence[RouteState]:
+        """Return its twins, one a destination, as of its upstream."""
+
 
 class RuntimeState(Protocol):
     """One configuration at work."""
@@ -152,6 +160,30 @@ class RuntimeState(Protocol):
     @property
     def in_flight(self) -> int:
         """Return all requests at work, those of configurations before included."""
+
+
+def in_flight_of(route: RouteState) -> int:
+    """Return its requests in flight, wherever they go."""
+    return route.in_flight + sum(part.in_flight for part in route.parts)
+
+
+def breakers_of(route: RouteState) -> list[CircuitBreaker]:
+    """Return its breakers, the one that it was made with first."""
+    return [s.breaker for s in (route, *route.parts) if s.breaker is not None]
+
+
+def worst_breaker(route: RouteState, now_s: float) -> CircuitBreaker | None:
+    """Return the one that lets least through, if there is one."""
+    return max(
+        breakers_of(route),
+        key=lambda breaker: _WORSE.index(breaker.state_at(now_s)),
+        default=None,
+    )
+
+
+def total_of(upstream: UpstreamState, count: Callable[[UpstreamState], int]) -> int:
+    """Return what is counted of an upstream and its parts."""
+    return sum(map(count, (upstream, *upstream.parts)))
 
 
 def connections_of(upstream: UpstreamState) -> tuple[int, int]:

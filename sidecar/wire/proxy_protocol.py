@@ -21,6 +21,8 @@ _LENGTHS: Final = {0x11: 12, 0x21: 36}  # TCP over IPv4 and IPv6: of the address
 _V1_PARTS: Final = 6
 _V1_VERSIONS: Final = {b"TCP4": 4, b"TCP6": 6}
 _MAX_PORT: Final = 65535
+_PORT_DIGITS: Final = 5
+_NONE: Final = "the connection begins without a PROXY header"
 
 
 class ProxyHeaderError(Exception):
@@ -43,10 +45,7 @@ def parse(data: bytes) -> ProxyHeader | None:
     if data[:1] == b"P":
         return _parse_v1(data)
     if not data.startswith(_V2[: len(data)]):
-        if data.startswith(_V2):
-            return _parse_v2(data)
-        msg = "the connection begins without a PROXY header"
-        raise ProxyHeaderError(msg)
+        raise ProxyHeaderError(_NONE)
     return None if len(data) < _V2_FIXED_BYTES else _parse_v2(data)
 
 
@@ -55,8 +54,7 @@ def _parse_v1(data: bytes) -> ProxyHeader | None:
     if not data.startswith(_V1[: len(data)]) or (
         end < 0 and len(data) >= _V1_MOST_BYTES
     ):
-        msg = "the connection begins without a PROXY header"
-        raise ProxyHeaderError(msg)
+        raise ProxyHeaderError(_NONE)
     if end < 0:
         return None
     parts = data[:end].split(b" ")
@@ -88,7 +86,7 @@ def _parse_v2(data: bytes) -> ProxyHeader | None:
         raise ProxyHeaderError(msg)
     address_bytes = 4 if family == 0x11 else 16  # noqa: PLR2004 - as in the table
     raw = data[_V2_FIXED_BYTES : _V2_FIXED_BYTES + address_bytes]
-    return ProxyHeader(str(ipaddress.ip_address(raw)), size_bytes)
+    return ProxyHeader(_shown(ipaddress.ip_address(raw)), size_bytes)
 
 
 def _address(text: bytes, version: int) -> str:
@@ -99,8 +97,14 @@ def _address(text: bytes, version: int) -> str:
     if address is None or address.version != version or b"%" in text:
         msg = "the PROXY header (v1) has an address that is none"
         raise ProxyHeaderError(msg) from None
-    return str(address)
+    return _shown(address)
+
+
+def _shown(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    """Return it as of IPv4 if it is one, or a client would have two names."""
+    mapped = getattr(address, "ipv4_mapped", None)
+    return str(mapped or address)
 
 
 def _is_port(text: bytes) -> bool:
-    return text.isdigit() and len(text) < _V1_PARTS and int(text) <= _MAX_PORT
+    return text.isdigit() and len(text) <= _PORT_DIGITS and int(text) <= _MAX_PORT

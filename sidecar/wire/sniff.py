@@ -22,9 +22,12 @@ class Spoken(Enum):
 
 
 _MOST_BYTES: Final = 8192  # The longest line that is looked at.
-# As lenient as can be: who gets HTTP wrong is to be told so, not to be let through.
+# As lenient as can be: who gets HTTP wrong is to be told so, not to be let through,
+# where a server might be lenient, too: some take any white space, anywhere.
+_BLANK: Final = b" \t\v\f\r\n"
+_TO_SPACES: Final = bytes.maketrans(b"\t\v\f", b"   ")
 _LINE: Final = re.compile(
-    rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [^\r\n]* HTTP/[0-9](?:\.[0-9]+)? *\r?\n",
+    rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [^\n]*[ \r]HTTP/[0-9](?:\.[0-9]+)?[ \r]*\n",
     re.IGNORECASE,
 )
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{0,32}\Z")
@@ -41,10 +44,10 @@ _HTTP_2: Final = b"PRI * HTTP/2"
 
 def spoken(data: bytes) -> Spoken:
     """Return what a client speaks that has sent `data` so far."""
-    line = data.lstrip(b"\r\n")  # RFC 9112, 2.2: empty lines may precede it.
+    line = _without_blanks(data)
     end = line.find(b"\n")
     is_method = _method_of(line) in _METHODS
-    if end >= 0 or len(line) > _MOST_BYTES:
+    if end >= 0 or len(data) > _MOST_BYTES:
         is_http = is_method or _LINE.match(line[: end + 1]) is not None
         is_http = is_http and not line.startswith(_HTTP_2)
         return Spoken.HTTP if is_http else Spoken.OTHER
@@ -55,9 +58,19 @@ def spoken(data: bytes) -> Spoken:
 def guess(data: bytes) -> Spoken:
     """Return what it most probably is, when nobody can wait for more."""
     found = spoken(data)
-    if found is Spoken.OPEN and _method_of(data.lstrip(b"\r\n")) in _METHODS:
-        return Spoken.HTTP
-    return found
+    line = _without_blanks(data)
+    is_begun = _method_of(line) in _METHODS or _begins_method(line)
+    return Spoken.HTTP if found is Spoken.OPEN and is_begun else found
+
+
+def _without_blanks(data: bytes) -> bytes:
+    """Return a line as it is looked at; empty ones may precede it (RFC 9112, 2.2)."""
+    return data.lstrip(_BLANK).translate(_TO_SPACES)
+
+
+def _begins_method(line: bytes) -> bool:
+    """Tell whether it is a part of one: who says no more in time hides nothing so."""
+    return bool(line) and any(method.startswith(line) for method in _METHODS)
 
 
 def _method_of(line: bytes) -> bytes:

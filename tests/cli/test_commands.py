@@ -84,6 +84,14 @@ def test_faults_one_all_and_none() -> None:
     assert "did you mean 316-CONN-STALE?" in done.stderr
 
 
+@pytest.mark.parametrize("to", ["bad", "1.2.3.4", "db:80", "10.0.0.1:99999", ":80"])
+def test_explain_says_how_a_destination_is_written(to: str) -> None:
+    options = ("-c", "config/demo.yaml", "--to", to, "GET", "/prices")
+    done = sidecar("explain", *options)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"--to {to!r}: expected IP:PORT")
+
+
 def test_explain_names_winner_and_losers() -> None:
     done = sidecar("explain", "-c", "config/demo.yaml", "GET", "http://shop/prices")
     assert done.stdout.startswith("route     prices")

@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 
 from sidecar.faults.classify import classify_connect
 from sidecar.model import Phase
+from sidecar.policy.breaker import State
+from sidecar.record.collector import SidecarCollector
+from sidecar.record.sources import breakers_of, in_flight_of, worst_breaker
 from sidecar.settings.snapshot import Address
 from tests.support.wire import OK, get
 
@@ -141,7 +145,7 @@ def test_only_so_many_that_nobody_uses_are_remembered(
     for port in range(1, 1100):
         place = wire.runtime.destinations.enter("inbound", Address("10.9.9.9", port))
         wire.runtime.destinations.leave(place)
-    assert len(wire.runtime.destinations) == 1024
+    assert len(wire.runtime.destinations) == 1024 + is_held
     if client is not None:
         client.send(get())
         wire.origin().send(OK)
@@ -150,3 +154,82 @@ def test_only_so_many_that_nobody_uses_are_remembered(
     else:
         assert reached(wire) == []
         assert wire.origin().is_closed
+
+
+BREAKING: dict[str, Any] = {
+    "upstream": ORIGINAL,
+    "retry": {"preset": "off"},
+    "circuit_breaker": {"consecutive_failures": 1},
+}
+
+
+def test_what_is_shown_of_a_route_is_that_of_all_its_destinations(
+    make: MakeWire,
+) -> None:
+    """Of breakers, the worst."""
+    wire = make(**BREAKING)
+    refused = ConnectionRefusedError(111, "refused")
+    wire.errors["127.0.0.1:8080"] = classify_connect(refused, Phase.CONNECT, ONE)
+    ask(wire, ONE)
+    client = wire.client(to=OTHER)
+    client.send(get())
+    (route,) = wire.runtime.routes
+    worst = worst_breaker(route, wire.clock.now_s())
+    assert worst is not None
+    assert worst.state_at(wire.clock.now_s()) is State.OPEN
+    assert in_flight_of(route) == wire.runtime.in_flight == 1
+    registry = CollectorRegistry()
+    registry.register(SidecarCollector(wire.recorder, wire.clock, lambda: wire.runtime))
+    text = generate_latest(registry).decode()
+    assert 'sidecar_breaker_state{route="all",upstream="app"} 2.0' in text
+    assert 'http_server_active_requests{http_route="all"} 1.0' in text
+    wire.origin().send(OK)
+    assert in_flight_of(route) == wire.runtime.in_flight == 0
+    client.close()
+
+
+def test_a_breaker_that_is_held_open_is_so_at_places_to_come(make: MakeWire) -> None:
+    wire = make(**BREAKING)
+    ask(wire, ONE)
+    (route,) = wire.runtime.routes
+    for breaker in breakers_of(route):
+        breaker.force(State.OPEN, wire.clock.now_s() + 60)
+    assert b"316-CIRCUIT-OPEN" in ask(wire, ONE)
+    assert b"316-CIRCUIT-OPEN" in ask(wire, OTHER)
+    wire.clock.advance(61)
+    assert ask(wire, "10.0.0.3:80").startswith(b"HTTP/1.1 200")
+
+
+def test_after_many_at_once_only_so_many_are_remembered(make: MakeWire) -> None:
+    wire = make(upstream=ORIGINAL)
+    (route,) = wire.runtime.routes
+    enter, leave = wire.runtime.destinations.enter, wire.runtime.destinations.leave
+    places = [enter("inbound", Address("10.9.9.9", port)) for port in range(1, 2000)]
+    for place in places:
+        wire.runtime.destinations.own(place, route, 0.0)
+    assert len(wire.runtime.destinations) == len(route.parts) == 1999
+    for place in places:
+        leave(place)
+    counts = len(wire.runtime.destinations), len(route.parts), len(route.upstream.parts)
+    assert counts == (1024, 1024, 1024)
+    wire.runtime.sweep()
+
+
+def test_one_that_is_forgotten_while_a_request_is_under_way_ends_with_it(
+    make: MakeWire,
+) -> None:
+    wire = make(upstream=ORIGINAL)
+    place = wire.runtime.destinations.enter("inbound", Address("10.0.0.1", 8080))
+    (route,) = wire.runtime.routes
+    part = wire.runtime.destinations.own(place, route, 0.0).upstream
+    part.requests.enter()
+    wire.runtime.destinations.leave(place)
+    for port in range(1, 1100):
+        wire.runtime.destinations.leave(
+            wire.runtime.destinations.enter("inbound", Address("10.9.9.9", port))
+        )
+    wire.runtime.sweep()
+    assert part in wire.runtime._former_upstreams
+    part.requests.leave()
+    wire.runtime.sweep()
+    assert part not in wire.runtime._former_upstreams

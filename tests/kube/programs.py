@@ -13,6 +13,7 @@ import sys
 import tempfile
 from contextlib import contextmanager
 from functools import partial
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -157,3 +158,15 @@ def sidecar(
 def stop(process: subprocess.Popen[str]) -> None:
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 0
+
+
+def metric(net: Network, name: str, *labels: str) -> float:
+    """Return the sum of the sidecar's series of a name that have these labels."""
+    connection = HTTPConnection("127.0.0.1", 15020, timeout=20)
+    connection.sock = net.connect(net.pod, PROXY_USER, "127.0.0.1", 15020)
+    connection.request("GET", "/metrics")
+    text = connection.getresponse().read().decode()
+    connection.close()
+    rows = [row for row in text.splitlines() if row.startswith(f"{name}{{")]
+    found = [row for row in rows if all(label in row for label in labels)]
+    return sum(float(row.rpartition(" ")[2]) for row in found)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sidecar.kube.rules import PROXY_USER, Family, Format
+from sidecar.kube.rules import Family
 from tests.kube.network import (
     ANY,
     APP_USER,
@@ -20,35 +20,13 @@ from tests.kube.network import (
     POD,
     Network,
     greeting_of,
-    network,
-    why_not,
 )
-from tests.kube.programs import folder_for_all, nginx, redis, sidecar, stop
+from tests.kube.programs import metric, nginx, redis, sidecar, stop
 from tests.support.nginx import needs_nginx
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterator
     from pathlib import Path
-
-CONFIG = """
-inbound: {listen: "[::]:15006"}
-outbound: {listen: "[::]:15001"}
-upstreams: {app: {original_destination: true}}
-routes:
-  - {name: all, upstream: app, response_headers: {set: {x-route: all}}}
-  - name: web
-    listener: outbound
-    hosts: [web.example]
-    upstream: app
-    response_headers: {set: {x-route: web}}
-  - name: here
-    listener: outbound
-    destinations: [":8081"]
-    upstream: app
-    response_headers: {set: {x-route: here}}
-drain: {lead: 0s}
-"""
 
 DECIDED = "sidecar_intercepted_connections_total"
 FAULTS = "app_316_fault_total"
@@ -56,30 +34,6 @@ FAULTS = "app_316_fault_total"
 needs_redis = pytest.mark.skipif(
     shutil.which("redis-server") is None, reason="redis-server is not installed"
 )
-
-
-@pytest.fixture
-def net() -> Iterator[Network]:
-    if reason := why_not(Format.NFT):
-        pytest.skip(reason)
-    if shutil.which("setpriv") is None:
-        pytest.skip("setpriv is not installed")
-    with network() as net:
-        net.iptables("--apply", "--format", "nft", "--outbound")
-        yield net
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    with folder_for_all() as folder:
-        yield folder
-
-
-@pytest.fixture
-def config(folder: Path) -> str:
-    path = folder / "sidecar.yaml"
-    path.write_text(CONFIG, "utf-8")
-    return str(path)
 
 
 def asked(made: socket.socket, host: str = "") -> HTTPResponse:
@@ -100,18 +54,6 @@ def by_client(net: Network, address: str, port: int) -> HTTPResponse:
 
 def by_app(net: Network, address: str, port: int, host: str = "") -> HTTPResponse:
     return asked(net.connect(net.pod, APP_USER, address, port), host)
-
-
-def metric(net: Network, name: str, *labels: str) -> float:
-    """Return the sum of the sidecar's series of a name that have these labels."""
-    connection = HTTPConnection("127.0.0.1", 15020, timeout=20)
-    connection.sock = net.connect(net.pod, PROXY_USER, "127.0.0.1", 15020)
-    connection.request("GET", "/metrics")
-    text = connection.getresponse().read().decode()
-    connection.close()
-    rows = [row for row in text.splitlines() if row.startswith(f"{name}{{")]
-    found = [row for row in rows if all(label in row for label in labels)]
-    return sum(float(row.rpartition(" ")[2]) for row in found)
 
 
 @needs_nginx

@@ -50,6 +50,9 @@ class TcpEnd:
     def fileno(self) -> int:
         return self._near.fileno()
 
+    def setsockopt(self, *_option: Any) -> None:
+        """Take what a transport's socket is told."""
+
     def close_far(self) -> None:
         self._far.close()
 
@@ -88,6 +91,9 @@ class FakeTransport(asyncio.Transport):
         if not self.is_taking:
             self.unread += len(data)
             self._tell_if_full()
+
+    def set_protocol(self, protocol: Any) -> None:
+        self.protocol = protocol
 
     def can_write_eof(self) -> bool:
         return True
@@ -154,6 +160,7 @@ class End:
         self.transport = transport
         self._seen = 0
         self._unsent: list[bytes] = []  # An empty one is the end.
+        self.has_ended = False  # It was told to send no more.
 
     @property
     def received(self) -> bytes:
@@ -189,6 +196,7 @@ class End:
 
     def send_eof(self) -> None:
         """Say that no more will be sent."""
+        self.has_ended = True
         self._unsent.append(b"")
         self.go_on()
 

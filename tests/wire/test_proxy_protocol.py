@@ -60,6 +60,12 @@ def test_anything_else_is_an_error(data: bytes) -> None:
         parse(data)
 
 
+def test_an_address_of_ipv4_has_one_name() -> None:
+    mapped = "::ffff:192.0.2.1"
+    for data in (f"PROXY TCP6 {mapped} ::1 1 2\r\n".encode(), v2(mapped)):
+        assert parse(data) == ProxyHeader("192.0.2.1", len(data))
+
+
 @given(source=st.ip_addresses(), cut=st.integers(0, 200), is_v2=st.booleans())
 def test_a_part_is_waited_for(
     source: ipaddress.IPv4Address | ipaddress.IPv6Address, cut: int, *, is_v2: bool
@@ -68,7 +74,8 @@ def test_a_part_is_waited_for(
     v1 = f"PROXY {kind} {source} {source} 1 2\r\n".encode()
     data = v2(str(source)) if is_v2 else v1
     part = parse(data[:cut])
-    assert part == (ProxyHeader(str(source), len(data)) if cut >= len(data) else None)
+    shown = str(getattr(source, "ipv4_mapped", None) or source)
+    assert part == (ProxyHeader(shown, len(data)) if cut >= len(data) else None)
 
 
 @given(st.binary(max_size=300) | st.binary(max_size=99).map(SIGNATURE.__add__))

@@ -16,6 +16,9 @@ HTTP = [
     b"GET /\r\n",
     b"get / http/1.1\r\n",
     b"GET /a b HTTP/1.1\r\n",
+    b" GET / HTTP/1.1\r\n",
+    b"\t\fGET\t/\tHTTP/1.1 \r\n",
+    b"FOO /\rHTTP/1.1\r\r\n",
 ]
 OTHER = [
     b"\x16\x03\x01\x02\x00\x01",  # A ClientHello.
@@ -44,12 +47,20 @@ def test_a_part_of_one_is_open(data: bytes) -> None:
     assert spoken(data) is Spoken.OPEN
 
 
+def test_nobody_waits_for_ever_for_a_line_that_does_not_begin() -> None:
+    assert spoken(b"\r\n" * 4096) is Spoken.OPEN
+    assert spoken(b"\r\n" * 4097) is Spoken.OTHER
+
+
 @pytest.mark.parametrize(
     ("data", "likely"),
     [
         (b"GET /slow", Spoken.HTTP),
         (b"\r\nDELETE ", Spoken.HTTP),
-        (b"GET", Spoken.OPEN),
+        (b"GET", Spoken.HTTP),
+        (b" G", Spoken.HTTP),
+        (b"\r\n", Spoken.OPEN),
+        (b"QUIT", Spoken.OPEN),
         (b"HELO x", Spoken.OPEN),
         (b"\x16\x03", Spoken.OTHER),
     ],
@@ -67,7 +78,7 @@ def test_a_line_without_an_end_is_not_waited_for() -> None:
 def test_a_request_is_never_taken_for_something_else_on_its_way(
     data: bytes, cut: int
 ) -> None:
-    is_odd = data in (HTTP[5], HTTP[6])  # Malformed: it may be seen late.
+    is_odd = data in (HTTP[5], HTTP[6], HTTP[9])  # Malformed: it may be seen late.
     assert is_odd or spoken(data[:cut]) is not Spoken.OTHER
 
 
