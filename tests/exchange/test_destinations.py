@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.exchange.conftest import MakeWire
     from tests.support.wire import FakeWire
 
-ORIGINAL: dict[str, Any] = {"endpoints": [], "original_destination": True}
+ORIGINAL: dict[str, Any] = {"original_destination": True}
 ONE, OTHER = "10.0.0.1:8080", "10.0.0.2:9090"
 
 

@@ -71,7 +71,8 @@ def snapshot_of(
     **route: Any,
 ) -> Snapshot:
     """Return a configuration with keys of its one upstream, the top and one route."""
-    where = {} if "discovery" in (upstream or {}) else {"endpoints": ["10.0.0.1:80"]}
+    elsewhere = {"discovery", "original_destination"} & (upstream or {}).keys()
+    where = {} if elsewhere else {"endpoints": ["10.0.0.1:80"]}
     settings = {
         "upstreams": {"app": {**where, **(upstream or {})}},
         "routes": [{"name": "all", "upstream": "app", **route}],
