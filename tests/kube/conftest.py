@@ -31,7 +31,7 @@ routes:
     destinations: [":8081"]
     upstream: app
     response_headers: {set: {x-route: here}}
-drain: {lead: 0s}
+drain: {lead: 0s, grace: 2s}  # What is beside it may not end first.
 """
 
 
