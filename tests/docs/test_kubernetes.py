@@ -137,8 +137,14 @@ def test_what_is_told_of_the_certificate_is_so() -> None:
         assert f"[default: {default}h]" in done.stdout
 
 
+def test_the_configuration_for_interception_is_one() -> None:
+    loaded = load_text(yaml.safe_dump(BLOCKS[1]))
+    assert loaded.warnings == []
+    assert loaded.snapshot.upstreams["app"].is_original
+
+
 def test_the_adapter_serves_what_the_autoscaler_asks_for(tmp_path: Path) -> None:
-    (rule,) = BLOCKS[1]["rules"]
+    (rule,) = BLOCKS[2]["rules"]
     name = rule["name"]["as"]
     file = ROOT / "k8s" / "overlays" / "autoscaling" / "autoscaler.yaml"
     (metric,) = yaml.safe_load(file.read_text("utf-8"))["spec"]["metrics"]
