@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from sidecar.kube.options import NAMES, Options
+from sidecar.settings.load import load_text
 from tests.deploy.rendered import FOLDERS, kinds, kustomize, needs_kubectl, objects_of
 
 ROOT = Path(__file__).parents[2]
