@@ -149,16 +149,39 @@ class App:
             book.store_problem = str(error)
             _log.error("%s; records of failures are kept in memory alone", error)
 
+    def heed_signals(self) -> None:
+        """Take signals from now on; until then the kernel does, or drops them."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self.ask_to_end, number.name)
+        if self.reloader.has_file:  # Else it is a terminal that is gone.
+            self._loop.add_signal_handler(signal.SIGHUP, self.ask_to_reload)
+
+    async def start_unless_ended(self) -> bool:
+        """Start, unless a signal comes before that is done; tell whether it is.
+
+        Raises:
+            ListenError: As `start`.
+        """
+        starting = self._loop.create_task(self.start())
+        signalled = self._loop.create_task(self._signals.get())
+        await asyncio.wait((starting, signalled), return_when=asyncio.FIRST_COMPLETED)
+        if signalled.done():
+            self.end_cause = signalled.result()
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+            await self.close(_HURRY_S)
+            return False
+        signalled.cancel()
+        starting.result()
+        return True
+
     async def run(self, *, is_watching: bool = False) -> None:
         """Serve until a signal, drain, and end.
 
         Args:
             is_watching: Reload when the file has changed, too.
         """
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._loop.add_signal_handler(number, self.ask_to_end, number.name)
-        if self.reloader.has_file:  # Else it is a terminal that is gone.
-            self._loop.add_signal_handler(signal.SIGHUP, self.ask_to_reload)
+        self.heed_signals()
         if is_watching:
             self._keep(self.reloader.watch())
         self.end_cause = await self._signals.get()

@@ -88,6 +88,7 @@ class Try:
         "head",
         "health",
         "is_ended",
+        "is_followed",
         "is_probe",
         "is_reused",
         "n",
@@ -126,6 +127,7 @@ class Try:
         self.fault: ProxyFault | None = None
         self.has_interim = False  # A 1xx head came.
         self.is_ended = False
+        self.is_followed = False  # By another attempt.
         self.is_reused = False
         self.status = 0
         self.trailers: Fields = _NO_TRAILERS

@@ -89,9 +89,15 @@ class Checkout:
         upstream = self._attempt.route.upstream
         if not upstream.pool.endpoints:
             raise upstream.no_endpoint()
+        attempt = self._attempt
+        if attempt.is_probe:  # Of the one that is gone: it asked nothing.
+            attempt.is_probe = False
+            self._endpoint.health.lease_until_s = 0.0
         endpoints = sound(upstream, self._clock.now_s())
         self._endpoint = endpoints[upstream.balancer.pick(len(endpoints))]
-        self._attempt.endpoint = self._endpoint
+        attempt.endpoint = self._endpoint
+        is_one_of_several = upstream.outlier is not None and len(endpoints) > 1
+        attempt.health = self._endpoint.health if is_one_of_several else None
 
     async def _open(self) -> None:
         attempt = self._attempt

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     Holding = tuple[RouteTable, list[RouteState]]  # The states, in its order.
 
 _MOST_UNUSED: Final = 1024
+_MOST_SETS: Final = 256  # Of routes that hold together somewhere.
 _KNOWN_FOR_S: Final = 600.0
 _LOOPBACK: Final = {4: "127.0.0.1", 6: "::1"}
 
@@ -186,7 +187,9 @@ class Destinations:
     def _adopt_at(self, place: Destination, upstreams: set[UpstreamState]) -> None:
         """Keep what is the same."""
         for twin in [twin for twin in place.parts if twin not in upstreams]:
-            self._retire(place.parts.pop(twin))
+            part = place.parts.pop(twin)
+            twin.parts.remove(part)
+            self._retire(part)
         self._settle(place)
         before = {(s.route.listener, s.route.name): s for s in place.own.values()}
         place.own = {}
@@ -251,6 +254,8 @@ class Destinations:
             for index, state in enumerate(self._states.get(listener, []))
             if index not in left_out
         ]
+        if len(self._holding) >= _MOST_SETS:
+            self._holding.clear()  # Places keep what they have.
         table = table or RouteTable([state.route for state in states])
         found = self._holding[listener, here] = table, states
         return found

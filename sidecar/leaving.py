@@ -21,6 +21,7 @@ def end_try(exchange: Exchange, attempt: Try) -> None:
     """An attempt is over, but another one follows."""
     now_s = exchange.runtime.clock.now_s()
     exchange.under_way = None
+    attempt.is_followed = True
     attempt.close(now_s)
     _keep(exchange, attempt, now_s)
     exchange.meeting.forget()

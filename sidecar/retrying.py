@@ -110,7 +110,7 @@ def _has_untried_endpoint(exchange: Exchange, attempt: Try) -> bool:
     tried = {record.endpoint for record in exchange.attempts}
     if attempt.endpoint is not None:
         tried.add(attempt.endpoint.name)
-    return len(attempt.route.upstream.pool.endpoints) > len(tried)
+    return any(e.name not in tried for e in attempt.route.upstream.pool.endpoints)
 
 
 def _processed(attempt: Try) -> Processed:

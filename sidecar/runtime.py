@@ -256,6 +256,8 @@ class Runtime:
         for upstream in self._all_upstreams():
             if upstream.settings.discovery == source:
                 upstream.pool.update(addresses)
+                if upstream.outlier is not None:
+                    upstream.outlier.look(upstream.healths)
 
     def dated_via(self) -> bytes:
         """Return `via_line` below a Date, for a response that has none.

@@ -102,7 +102,8 @@ def settle(attempt: Try, health: Health, now_s: float) -> bool:
     """
     upstream = attempt.route.upstream
     outlier = upstream.outlier
-    if outlier is None:
+    endpoint = attempt.endpoint
+    if outlier is None or endpoint is None or endpoint.is_removed:
         return False
     sign, fellows = sign_of(attempt), upstream.healths
     outlier.settle(
@@ -120,7 +121,7 @@ def settle(attempt: Try, health: Health, now_s: float) -> bool:
         )
     rules = attempt.route.route.retry
     others = 0 if rules.is_off else min(rules.max_retries, len(fellows) - 1)
-    return sign is Sign.ABSENT and attempt.n <= others
+    return sign is Sign.ABSENT and attempt.is_followed and attempt.n <= others
 
 
 def sign_of(attempt: Try) -> Sign:

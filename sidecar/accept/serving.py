@@ -44,7 +44,8 @@ async def serve(client: ClientConnection) -> None:
     admission, shedder = runtime.admission, client.acceptor.shedder
     try:
         while (head := await _next_head(client, runtime)) is not None:
-            if admission.is_on and (why := shedder.ask(client, head)):
+            is_short = admission.is_on or runtime.in_flight >= admission.crowded_from
+            if is_short and (why := shedder.ask(client, head)):
                 if await _shed(client, shedder, head, why):
                     continue
                 break

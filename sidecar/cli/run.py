@@ -116,10 +116,14 @@ async def _run(
 
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(threads))
     app = App(loaded, config=config, seen=seen)
+    app.heed_signals()
     try:
-        await app.start()
+        has_started = await app.start_unless_ended()
     except ListenError as error:
         _fail(str(error))
+    if not has_started:
+        leave_word(f"ended: {app.end_cause}, before it served")
+        return
     places = ", ".join(
         f"{name} {host}:{port}" for name, (host, port) in app.addresses.items()
     )

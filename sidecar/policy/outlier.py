@@ -225,6 +225,10 @@ class OutlierDetector:
             return fit + ejected or avoided
         return fit
 
+    def look(self, fellows: Sequence[Health]) -> None:
+        """Take in that other endpoints are there now."""
+        self.is_any_out = any(health.is_out for health in fellows)
+
     def is_panic(self, fellows: Sequence[Health], now_s: float) -> bool:
         """Tell whether so many are out that those are asked, too."""
         if len(fellows) < 2:  # noqa: PLR2004 - the only one is never out

@@ -178,10 +178,12 @@ class ScaledTrigger:
 class Admission:
     """Decides which requests are taken on at all.
 
-    The data path reads `is_on` for each request, and asks only if it is true.
+    The data path reads `is_on` for each request, and asks only if it is true, or if
+    there are `crowded_from` requests in flight.
 
     Attributes:
         is_on: Some requests may have to be refused.
+        crowded_from: So are they from this number in flight on.
         is_late: The loop is too late, or connections wait for too long.
         counts: Requests refused, by resource and kind: "retry" or "first"; also
             connections, by "queue" and "connection".
@@ -198,6 +200,7 @@ class Admission:
         "_peak",
         "_queue",
         "counts",
+        "crowded_from",
         "is_late",
         "is_on",
         "on_late",
@@ -316,7 +319,9 @@ class Admission:
     def _update(self) -> None:
         limits, was_late = self._limits, self.is_late
         self.is_late = self._lag.late.is_on or self._queue.is_on
-        self.is_on = limits.is_enabled and bool(limits.in_flight or self._short())
+        self.is_on = limits.is_enabled and bool(self._short())
+        most = limits.in_flight if limits.is_enabled else None
+        self.crowded_from = _NEVER_S if most is None else most * _NEAR_RATIO
         if self.is_late is not was_late:
             for tell in self.on_late:
                 tell()

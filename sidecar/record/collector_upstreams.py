@@ -34,11 +34,12 @@ def upstream_metrics(
         for state, count in _PENDING.items():
             pending.add_metric([name, state], total_of(upstream, count))
         settings = upstream.settings
-        limits.add_metric([name, "connections"], settings.max_connections)
-        limits.add_metric([name, "pending"], settings.max_pending)
-        limits.add_metric([name, "requests"], settings.max_requests)
-        limits.add_metric([name, "uploads"], settings.max_uploads)
-        limits.add_metric([name, "stalled"], settings.max_stalled)
+        if not settings.is_original:  # They hold for each destination.
+            limits.add_metric([name, "connections"], settings.max_connections)
+            limits.add_metric([name, "pending"], settings.max_pending)
+            limits.add_metric([name, "requests"], settings.max_requests)
+            limits.add_metric([name, "uploads"], settings.max_uploads)
+            limits.add_metric([name, "stalled"], settings.max_stalled)
         budget.add_metric([name], upstream.budget.balance(now_s))
         for file, end_s in upstream.connector.expiries.items():
             ends.add_metric([name, file], end_s)

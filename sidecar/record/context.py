@@ -20,7 +20,12 @@ import sidecar
 from sidecar import descriptors
 from sidecar.record.moments import milliseconds
 from sidecar.record.process import event_loop_tasks, rss_bytes
-from sidecar.record.sources import connections_of
+from sidecar.record.sources import (
+    connections_of,
+    in_flight_of,
+    total_of,
+    worst_breaker,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,6 +93,11 @@ class Context:
         """Read anew, so that no failure has to; called once a second."""
         self._read(_TIMED_S)
 
+    def is_anywhere(self, upstream: str) -> bool:
+        """Tell whether an upstream is wherever a connection was meant to go."""
+        upstreams = {} if self.runtime is None else self.runtime.upstreams
+        return upstream in upstreams and upstreams[upstream].settings.is_original
+
     def of(self, outcome: Outcome) -> dict[str, Any]:
         """Return how things stand for a route, beside the state of the process."""
         state = self.routes.get(outcome.route)
@@ -96,15 +106,15 @@ class Context:
             upstream = self.runtime.upstreams.get(outcome.upstream)
         facts: dict[str, Any] = dict(self.process())
         if state is not None:
-            breaker = state.breaker
-            facts["route_in_flight"] = state.in_flight
+            breaker = worst_breaker(state, self._clock.now_s())
+            facts["route_in_flight"] = in_flight_of(state)
             facts["breaker_state"] = "off" if breaker is None else breaker.state.value
         if upstream is not None:
             idle, busy = connections_of(upstream)
             facts["pool"] = {
                 "idle": idle,
                 "busy": busy,
-                "pending": upstream.pool.pending,
+                "pending": total_of(upstream, lambda each: each.pool.pending),
                 "max": upstream.settings.max_connections,
             }
         return facts

@@ -82,7 +82,10 @@ class FaultBook:
         """
         if now_s >= self._look_s:
             self.look(now_s)
-        group = self.groups.add(outcome, fault, severity, now_s)
+        is_anywhere = self._context.is_anywhere(outcome.upstream)
+        group = self.groups.add(
+            outcome, fault, severity, now_s, is_anywhere=is_anywhere
+        )
         latest = group.examples.last
         is_kept = self.sample.takes(group)
         if is_kept or latest is None or more:
@@ -113,7 +116,10 @@ class FaultBook:
         count: int,
     ) -> None:
         """Count failures that are like this one, of which nothing else is told."""
-        self.groups.add(outcome, fault, severity, now_s, count=count)
+        is_anywhere = self._context.is_anywhere(outcome.upstream)
+        self.groups.add(
+            outcome, fault, severity, now_s, count=count, is_anywhere=is_anywhere
+        )
         self.sample.left_out += count
 
     def happened(self, event: Event) -> None:

@@ -255,14 +255,25 @@ class FaultGroups:
         now_s: float,
         *,
         count: int = 1,
+        is_anywhere: bool = False,
     ) -> Group:
-        """Count failures that are like this one; return their group."""
+        """Count failures that are like this one; return their group.
+
+        Args:
+            outcome: Of one of them.
+            fault: What it met.
+            severity: Of it, now.
+            now_s: Now.
+            count: How many there are.
+            is_anywhere: Its upstream is wherever a connection was meant to go.
+        """
         attempts = outcome.attempts
         key = (
             fault.spec.code,
             outcome.route,
             outcome.upstream,
-            attempts[-1].endpoint if attempts else "",
+            # An address that the application chose would make groups without end.
+            attempts[-1].endpoint if attempts and not is_anywhere else "",
             fault.phase.value,
             _cause(outcome, fault),
         )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sidecar.faults.catalogue import FaultCode
-from sidecar.record.sources import connections_of
+from sidecar.record.sources import busiest_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,7 +114,7 @@ class Pressure:
         upstreams = {} if runtime is None else runtime.upstreams
         for name, upstream in upstreams.items():
             most = upstream.settings.max_connections
-            _, busy = connections_of(upstream)
+            busy = busiest_of(upstream)
             if self.rises(f"pool {name}", busy / most, _POOL_RATIO):
                 detail = f"{busy} of {most} connections are busy"
                 yield FaultCode.POOL_PRESSURE.spec, name, detail

@@ -186,6 +186,14 @@ def total_of(upstream: UpstreamState, count: Callable[[UpstreamState], int]) -> 
     return sum(map(count, (upstream, *upstream.parts)))
 
 
+def busiest_of(upstream: UpstreamState) -> int:
+    """Return how many connections are busy, where most are of its parts."""
+    return max(
+        each.pool.leaving + sum(endpoint.busy for endpoint in each.pool.endpoints)
+        for each in (upstream, *upstream.parts)
+    )
+
+
 def connections_of(upstream: UpstreamState) -> tuple[int, int]:
     """Return how many connections of an upstream are idle, and how many busy."""
     idle = busy = 0

@@ -68,6 +68,7 @@ class Connect:
 
 
 CONNECT: Final = Connect()
+_MOST_REMEMBERED: Final = 256
 
 
 class Pool:
@@ -78,6 +79,7 @@ class Pool:
         "_is_retired",
         "_leaving",
         "_limits",
+        "_out",
         "_told",
         "_waiters",
         "endpoints",
@@ -87,6 +89,7 @@ class Pool:
         self._limits = limits
         self.endpoints = [Endpoint(address) for address in addresses]
         self._leaving: list[Endpoint] = []  # Removed, with requests under way.
+        self._out: dict[Address, Health] = {}  # Of who was out when it was removed.
         self._waiters: deque[Waiter] = deque()
         self._is_retired = False
         self._told = 0  # Waiters whose turn it is, and who have not come yet.
@@ -122,7 +125,7 @@ class Pool:
         before = {e.address: e for e in (*self.endpoints, *self._leaving)}
         kept: list[Endpoint] = []
         for address in dict.fromkeys(addresses):
-            endpoint = before.pop(address, None) or Endpoint(address)
+            endpoint = before.pop(address, None) or self._new(address)
             endpoint.is_removed = False
             kept.append(endpoint)
         removed = list(before.values())
@@ -130,12 +133,26 @@ class Pool:
         self._leaving = [endpoint for endpoint in removed if endpoint.busy]
         for endpoint in removed:
             endpoint.is_removed = True
+            self._remember(endpoint)
             while endpoint.idle:
                 self._end(endpoint.idle.pop())
                 self._tell_next()
         if not kept:  # Nothing to wait for.
             while self._waiters:
                 self._tell_next()
+
+    def _new(self, address: Address) -> Endpoint:
+        """Return an endpoint that comes; one that comes back is as it was known."""
+        endpoint = Endpoint(address)
+        endpoint.health = self._out.pop(address, endpoint.health)
+        return endpoint
+
+    def _remember(self, endpoint: Endpoint) -> None:
+        """Keep what is known of one that goes, if that speaks against it."""
+        if endpoint.health.is_out:
+            if len(self._out) >= _MOST_REMEMBERED:
+                self._out.pop(next(iter(self._out)))
+            self._out[endpoint.address] = endpoint.health
 
     def take(
         self,

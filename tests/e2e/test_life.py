@@ -274,3 +274,35 @@ async def keep_asking(port: int, statuses: list[int], stop: asyncio.Event) -> No
             break
         await reader.readexactly(2)
     writer.close()
+
+
+async def test_who_is_told_to_end_while_it_still_finds_endpoints_ends(
+    tmp_path: Path,
+) -> None:
+    """As process 1 of a container it would not have heard the signal at all."""
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.setblocking(False)
+        silent.bind(("127.0.0.1", 0))
+        file = tmp_path / "sidecar.yaml"
+        settings = {
+            "inbound": {"listen": ANYWHERE},
+            "health": {"listen": ANYWHERE},
+            "admin": {"listen": ANYWHERE},
+            "discovery": {
+                "nameservers": [f"127.0.0.1:{silent.getsockname()[1]}"],
+                "first_answer": "50s",
+            },
+            "upstreams": {"app": {"discovery": {"dns": {"name": "app.", "port": 80}}}},
+            "routes": [{"name": "all", "upstream": "app"}],
+        }
+        file.write_text(yaml.safe_dump(settings))
+        process = await asyncio.create_subprocess_exec(
+            *BOUND, sys.executable, "-m", "sidecar", "run", "-c", str(file),
+            stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        await loop.sock_recv(silent, 512)  # It asks, and nobody answers.
+        process.send_signal(signal.SIGTERM)
+        _, words = await process.communicate()
+        assert process.returncode == 0, words
+        assert b"serving" not in words

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tests.support.ends import End
 
 PEEK_S = 0.1
-ORIGINAL: dict[str, Any] = {"endpoints": [], "original_destination": True}
+ORIGINAL: dict[str, Any] = {"original_destination": True}
 
 
 class Redirected(FakeSocket):

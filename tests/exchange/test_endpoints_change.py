@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tests.support.wire import FakeWire
 
 ONE, TWO = Address("10.0.0.1", 80), Address("10.0.0.2", 80)
+THREE = Address("10.0.0.3", 80)
 KUBERNETES = {"discovery": {"kubernetes": {"service": "stock", "namespace": "shop"}}}
 
 
@@ -112,7 +113,7 @@ def test_a_connection_in_the_making_serves_its_request(wire: FakeWire) -> None:
     assert wire.origin().is_closed
 
 
-def test_a_retry_after_the_last_address_is_gone_is_refused_by_name(
+def test_a_retry_after_the_last_address_is_gone_ends_with_what_was_met_before(
     make: MakeWire,
 ) -> None:
     retry = {"max_retries": 1, "backoff": {"base": "1s", "max": "1s"}}
@@ -123,8 +124,8 @@ def test_a_retry_after_the_last_address_is_gone_is_refused_by_name(
     wire.origin().leave()
     find(wire)
     wire.clock.advance(5)
-    assert status_of(client.take()) == 503
-    assert wire.codes == ["316-UPSTREAM-UNHEALTHY"]
+    assert status_of(client.take()) == 502  # What the try before met is the cause.
+    assert wire.codes == ["316-RETRY-EXHAUSTED"]
     tried = [attempt["code"] for attempt in wire.faults[0]["attempts"]]
     assert tried == ["316-CONN-TERMINATED", "316-UPSTREAM-UNHEALTHY"]
 
@@ -164,3 +165,63 @@ def test_another_cap_begins_with_the_addresses_that_are_known(wire: FakeWire) ->
     assert [e.address for e in wire.upstream.pool.endpoints] == [ONE]
     find(wire, TWO)
     assert [e.address for e in wire.upstream.pool.endpoints] == [TWO]
+
+
+def hold_out(wire: FakeWire, address: Address) -> None:
+    """Eject an endpoint by hand, for a minute."""
+    outlier, now_s = wire.upstream.outlier, wire.clock.now_s()
+    assert outlier is not None
+    (health,) = [h for h in wire.upstream.healths if h.name == str(address)]
+    outlier.hold(health, now_s, now_s + 60)
+
+
+def asked(wire: FakeWire) -> set[str]:
+    """Return where some requests go."""
+    for origin in wire.origins:
+        origin.take()
+    hosts = set()
+    for _ in range(6):
+        client = wire.client()
+        client.send(get())
+        [origin] = [o for o in wire.origins if o.take()]
+        origin.send(OK)
+        assert status_of(client.take()) == 200
+        hosts.add(str(origin.transport.get_extra_info("peername")[0]))
+    return hosts
+
+
+@pytest.mark.parametrize("is_busy", [True, False])
+def test_an_ejected_endpoint_that_comes_back_is_still_ejected(
+    make: MakeWire, *, is_busy: bool
+) -> None:
+    """A name server that turns its answers round undoes no ejection."""
+    wire = make(upstream=KUBERNETES)
+    find(wire, ONE, TWO, THREE)
+    client = wire.client()
+    if is_busy:
+        client.send(get())  # To the first one, which so is not forgotten at once.
+    hold_out(wire, ONE)
+    find(wire, TWO, THREE)
+    assert asked(wire) == {TWO.host, THREE.host}
+    find(wire, ONE, TWO, THREE)
+    assert asked(wire) == {TWO.host, THREE.host}
+    client.close()
+
+
+def test_a_waiter_that_turns_to_another_endpoint_speaks_of_that_one(
+    make: MakeWire,
+) -> None:
+    retry = {"preset": "off"}
+    wire = make(upstream={**KUBERNETES, "pool": {"max_connections": 1}}, retry=retry)
+    find(wire, ONE, TWO)
+    first, second = wire.client(), wire.client()
+    first.send(get())
+    second.send(get())  # It waits for the other one.
+    find(wire, ONE, THREE)
+    wire.origin().send(OK)
+    wire.origin().send(b"HTTP/1.1 503 x\r\nContent-Length: 0\r\n\r\n")
+    assert status_of(second.take()) == 503
+    strikes = {h.name: h.strikes for h in wire.upstream.healths}
+    assert sum(strikes.values()) == 1  # Of one that is there.
+    for client in (first, second):
+        client.close()

@@ -308,3 +308,14 @@ def test_the_sweep_compares_success_rates(make: MakeWire) -> None:
     wire.runtime.sweep()
     assert standings(wire).index("ejected") == 3
     assert told(wire)["sidecar_upstream_ejections"] == {("success_rate",): 1}
+
+
+def test_upgrades_that_reach_nobody_open_the_breaker(make: MakeWire) -> None:
+    """They are not tried again, so another endpoint does not make up for it."""
+    wire = make(upstream=TWO)
+    wire.refuse()
+    for _ in range(8):
+        client = ask(wire, get("/", "Connection: Upgrade", "Upgrade: websocket"))
+        assert status_of(client.take()) in (502, 503)
+        client.close()
+    assert breaker_state(wire) is State.OPEN
