@@ -23,7 +23,7 @@ class Feed:
     """The answers about one source.
 
     Attributes:
-        answered: Set by the first good answer.
+        answered: Set by the first answer, or when nobody is to wait for it any more.
     """
 
     def __init__(self, source: Source, runtime: Runtime, clock: Clock) -> None:
@@ -58,16 +58,13 @@ class Feed:
         finding.code = FaultCode.UPSTREAM_UNHEALTHY
         finding.answered_s = self.now_s()
 
-    def give_up(self, detail: str) -> None:
-        """Tell of a failure that no repetition mends: nobody is to wait."""
-        self.failed(detail)
-        self.answered.set()
-
     def failed(
         self,
         detail: str,
         code: FaultCode = FaultCode.UPSTREAM_UNHEALTHY,
         known: tuple[Address, ...] | None = None,
+        *,
+        is_answer: bool = False,
     ) -> None:
         """Tell of a failure, once until it is another one.
 
@@ -75,6 +72,7 @@ class Feed:
             detail: What happened, and what to do.
             code: What requests fail with if there is no endpoint.
             known: Those that are still to be used; None: all.
+            is_answer: That there is none is the answer: nobody is to wait for another.
         """
         finding = self._finding
         if detail != finding.failure:
@@ -83,6 +81,8 @@ class Feed:
         finding.counts[FAILED] += 1
         if known is not None:
             self._go_to(known)
+        if is_answer:
+            self.answered.set()
 
     def _go_to(self, addresses: tuple[Address, ...]) -> bool:
         """Use these; tell whether they are others than before."""

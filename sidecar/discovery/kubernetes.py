@@ -42,7 +42,7 @@ class SliceWatch:
         self._is_understood = True
         self._slices: Collection[Object] = ()
         self._parts: dict[tuple[str, str], Part] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._has_changed = asyncio.Event()
 
     async def run(self) -> None:
         """Follow until cancelled; without an API to ask, tell so, and end."""
@@ -51,7 +51,7 @@ class SliceWatch:
             access = in_cluster(self._environ, folder)
             namespace = self._source.namespace or access.namespace()
         except ApiError as error:
-            self._feed.give_up(str(error))
+            self._feed.failed(str(error), is_answer=True)
             return
         reflector = Reflector(
             Api(access),
@@ -60,28 +60,30 @@ class SliceWatch:
             self,
             self._rng,
         )
-        try:
-            await reflector.run()
-        finally:
-            if self._timer is not None:
-                self._timer.cancel()
+        async with asyncio.TaskGroup() as group:  # An error in one ends both.
+            group.create_task(reflector.run())
+            group.create_task(self._keep_up())
 
     def changed(self, slices: Collection[Object]) -> None:
         """Go to the endpoints in the slices; soon, for of a rollout come many."""
         self._slices = slices
-        if self._timer is None:
-            loop = asyncio.get_running_loop()
-            wait_s = _GATHER_S if self._feed.answered.is_set() else 0.0
-            self._timer = loop.call_later(wait_s, self._go_to_slices)
+        self._has_changed.set()
+
+    async def _keep_up(self) -> None:
+        while True:
+            await self._has_changed.wait()
+            if self._feed.answered.is_set():
+                await asyncio.sleep(_GATHER_S)
+            self._has_changed.clear()
+            self._go_to_slices()
 
     def _go_to_slices(self) -> None:
-        self._timer = None
         try:
             found = put_together(self._read_parts(), self._source.port)
             self._is_understood = True
         except PortError as error:
             self._is_understood = False
-            self._feed.failed(str(error), known=())
+            self._feed.failed(str(error), known=(), is_answer=True)
             return
         addresses = usable(found, self._zone)
         self._feed.found(addresses, len(found) - len(addresses))

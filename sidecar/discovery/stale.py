@@ -4,6 +4,7 @@
              (min_ttl_s at least)   used, asked again
 
 Each type of record has its own answer: a server that fails for AAAA takes no A away.
+So has each target of SRV.
 
 Source:
     RFC 8767: serving stale data, as long as there is nothing newer.
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from sidecar.settings.snapshot import Address
 
@@ -44,13 +45,18 @@ class StaleIfError:
         """Take an answer: it replaces the one before, also if there is nothing in it.
 
         Args:
-            kind: The type of record.
+            kind: The type of record, or the target of SRV.
             addresses: What is in it.
             ttl_s: As long as the answer says it holds.
             now_s: Now.
         """
         hold_s = max(self._min_ttl_s, min(ttl_s, _MAX_TTL_S))
         self._answers[kind] = _Answer(tuple(addresses), now_s + hold_s)
+
+    def forget_others(self, kinds: Collection[str]) -> None:
+        """Keep the answers of these kinds alone: no others are asked for any more."""
+        for kind in self._answers.keys() - set(kinds):
+            del self._answers[kind]
 
     def addresses(self, now_s: float) -> tuple[Address, ...]:
         """Return those that hold, or held not long ago; each once, in order."""

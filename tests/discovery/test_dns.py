@@ -93,6 +93,75 @@ async def test_of_srv_the_lowest_priority_is_used(server: NameServer) -> None:
         assert found.names == ["10.0.0.1:80"]
 
 
+TWO_TARGETS = ["0 50 8080 one.test.", "0 50 8081 two.test."]
+
+
+async def test_a_target_of_srv_that_is_gone_takes_nothing_from_the_others(
+    server: NameServer,
+) -> None:
+    server.records[PAGES, "SRV"] = TWO_TARGETS
+    server.records["one.test.", "A"] = ["10.0.0.1"]
+    async with asking(server, type="SRV") as found:
+        assert found.names == ["10.0.0.1:8080"]
+        assert not found.finding.failure
+
+
+async def test_what_was_known_of_such_a_target_is_used_for_a_while(
+    server: NameServer,
+) -> None:
+    server.records[PAGES, "SRV"] = TWO_TARGETS
+    server.records["one.test.", "A"] = ["10.0.0.1"]
+    server.records["two.test.", "A"] = ["10.0.0.2"]
+    async with asking(server, type="SRV", stale="500ms") as found:
+        del server.records["two.test.", "A"]
+        server.records["one.test.", "A"] = ["10.0.0.3"]
+        await found.until_names("10.0.0.3:8080", "10.0.0.2:8081")
+        await found.until_names("10.0.0.3:8080")
+
+
+async def test_a_target_that_is_no_longer_in_srv_is_gone_at_once(
+    server: NameServer,
+) -> None:
+    """Also while another one does not answer."""
+    server.records[PAGES, "SRV"] = TWO_TARGETS
+    server.records["one.test.", "A"] = ["10.0.0.1"]
+    server.records["two.test.", "A"] = ["10.0.0.2"]
+    async with asking(server, type="SRV", timeout="1m") as found:
+        server.silent.add("three.test.")
+        server.records[PAGES, "SRV"] = [TWO_TARGETS[0], "0 1 80 three.test."]
+        await found.until_names("10.0.0.1:8080")
+
+
+async def test_srv_fails_if_no_target_is_to_be_found(server: NameServer) -> None:
+    """What was known is used for a while then, too."""
+    server.records[PAGES, "SRV"] = TWO_TARGETS[:1]
+    server.records["one.test.", "A"] = ["10.0.0.1"]
+    async with asking(server, type="SRV") as found:
+        server.records[PAGES, "SRV"] = ["0 1 80 three.test.", "0 1 80 four.test."]
+        await found.until(lambda: found.finding.counts["failed"] > 1)
+        assert found.names == ["10.0.0.1:8080"]
+        assert "NXDOMAIN" in found.finding.failure
+
+
+async def test_targets_of_srv_that_are_silent_hold_nobody_up(
+    server: NameServer,
+) -> None:
+    server.silent = {f"{number}.silent.test." for number in range(5)}
+    silent = [f"0 1 80 {name}" for name in server.silent]
+    server.records[PAGES, "SRV"] = [*silent, "0 1 80 one.test."]
+    server.records["one.test.", "A"] = ["10.0.0.1"]
+    async with asking(server, type="SRV", timeout="1m") as found:
+        assert found.names == ["10.0.0.1:80"]
+
+
+async def test_srv_without_a_target_is_no_failure(server: NameServer) -> None:
+    """So a dot says that the service is not to be had (RFC 2782)."""
+    server.records[PAGES, "SRV"] = ["0 0 0 ."]
+    async with asking(server, type="SRV") as found:
+        assert found.names == []
+        assert found.finding.no_endpoint("app").code is FaultCode.UPSTREAM_UNHEALTHY
+
+
 async def test_addresses_beside_an_srv_record_are_not_asked_for(
     server: NameServer,
 ) -> None:
@@ -177,6 +246,61 @@ async def test_a_family_that_always_fails_is_done_without(server: NameServer) ->
     server.rcodes["AAAA"] = dns.rcode.SERVFAIL
     async with asking(server, type="A+AAAA") as found:
         assert found.names == ["10.0.0.1:80"]
+
+
+async def test_a_family_that_is_silent_holds_nobody_up(server: NameServer) -> None:
+    """Neither the first answer nor a later one."""
+    server.records[PAGES, "A"] = ["10.0.0.1"]
+    server.silent = {"AAAA"}
+    async with asking(server, type="A+AAAA", timeout="1m") as found:
+        assert found.names == ["10.0.0.1:80"]
+
+
+async def test_what_is_known_of_a_silent_family_is_used_for_a_while(
+    server: NameServer,
+) -> None:
+    server.records[PAGES, "A"] = ["10.0.0.1"]
+    server.records[PAGES, "AAAA"] = ["fd00::1"]
+    async with asking(server, type="A+AAAA", timeout="1m") as found:
+        server.silent = {"A"}
+        server.records[PAGES, "AAAA"] = ["fd00::2"]
+        await found.until_names("10.0.0.1:80", "[fd00::2]:80")
+
+
+async def test_no_address_of_one_family_says_nothing_while_the_other_is_asked(
+    server: NameServer,
+) -> None:
+    """Else a name with IPv6 alone would begin without an endpoint."""
+    server.records[PAGES, "AAAA"] = ["fd00::1"]
+    server.silent = {"AAAA"}
+    settings = {"type": "A+AAAA", "timeout": "100ms", "first_answer": "300ms"}
+    async with asking(server, **settings) as found:
+        assert found.finding.answered_s is None
+        assert found.finding.no_endpoint("app").code is FaultCode.DNS_TIMEOUT
+        server.silent.clear()
+        await found.until_names("[fd00::1]:80")
+
+
+@pytest.mark.parametrize("kind", ["A", "A+AAAA", "SRV"])
+async def test_a_name_that_nobody_has_is_not_waited_for(
+    server: NameServer, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nor are targets of SRV that nobody has: that is an answer."""
+    if kind == "SRV":
+        server.records[PAGES, "SRV"] = TWO_TARGETS
+    async with asking(server, type=kind, first_answer="20s") as found:
+        assert found.names == []
+        assert found.finding.no_endpoint("app").code is FaultCode.DNS_ERR
+    assert "NXDOMAIN" in caplog.text
+    assert "no answer within" not in caplog.text
+
+
+async def test_a_failure_of_the_server_is_waited_for(
+    server: NameServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.rcodes["*"] = dns.rcode.SERVFAIL
+    async with asking(server, first_answer="50ms"):
+        assert "no answer within 0.05 s" in caplog.text
 
 
 async def test_a_server_that_is_silent_holds_nobody_up(

@@ -52,6 +52,16 @@ def test_each_type_has_its_own_answer() -> None:
     assert answers.addresses(165) == (TWO,)
 
 
+def test_what_is_not_asked_for_any_more_is_forgotten() -> None:
+    """Its end is not waited for either."""
+    answers = known()
+    answers.answered("one", [ONE], 5, 100)
+    answers.answered("two", [TWO], 30, 100)
+    answers.forget_others(["two", "three"])
+    assert answers.addresses(101) == (TWO,)
+    assert answers.wait_s(101, None) == 29
+
+
 def test_after_a_failure_it_is_asked_soon_and_looked_at_when_staleness_ends() -> None:
     answers = known()
     answers.answered("A", [ONE], 30, 100)

@@ -14,8 +14,7 @@ import yaml
 from aiohttp import ClientSession
 
 from tests.discovery.slice_samples import endpoint, endpoint_slice
-from tests.support.certificates import Authority
-from tests.support.kube_api import KubeApi, kube_api, write_account
+from tests.support.kube_api import KubeApi, kube_cluster
 from tests.support.name_server import NameServer, name_server
 from tests.support.process import sidecar
 from tests.support.proxy import (
@@ -100,15 +99,8 @@ async def server() -> AsyncIterator[NameServer]:
 async def cluster(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[tuple[KubeApi, dict[str, Any]]]:
-    """Return an API by TLS, and the settings for a pod that may ask it."""
-    folder = tmp_path / "account"
-    write_account(folder)
-    authority = Authority(tmp_path / "authority")
-    (tmp_path / "authority" / "ca.pem").rename(folder / "ca.crt")
-    async with kube_api(authority.server_context("127.0.0.1")) as api:
-        monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
-        monkeypatch.setenv("KUBERNETES_SERVICE_PORT", api.url.rpartition(":")[2])
-        yield api, {"discovery": {"service_account": str(folder)}}
+    async with kube_cluster(tmp_path, monkeypatch) as found:
+        yield found
 
 
 def by_dns(server: NameServer, pods: Pods, **dns: Any) -> dict[str, Any]:

@@ -17,10 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from tests.support.certificates import Authority
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    import pytest
 
 Object = dict[str, Any]
 
@@ -191,6 +195,21 @@ async def kube_api(tls: ssl.SSLContext | None = None) -> AsyncIterator[KubeApi]:
         found.is_silent = False
         await found.end_watches()
         await runner.cleanup()
+
+
+@asynccontextmanager
+async def kube_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[tuple[KubeApi, dict[str, Any]]]:
+    """Yield an API by TLS, and the settings for a pod that may ask it."""
+    folder = tmp_path / "account"
+    write_account(folder)
+    authority = Authority(tmp_path / "authority")
+    (tmp_path / "authority" / "ca.pem").rename(folder / "ca.crt")
+    async with kube_api(authority.server_context("127.0.0.1")) as api:
+        monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+        monkeypatch.setenv("KUBERNETES_SERVICE_PORT", api.url.rpartition(":")[2])
+        yield api, {"discovery": {"service_account": str(folder)}}
 
 
 def write_account(folder: Path, token: str = FIRST_TOKEN) -> None:

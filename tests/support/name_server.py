@@ -27,6 +27,7 @@ class NameServer:
         ttl_s: Of all of them.
         rcodes: Answer so instead, by type; "*": whatever the type.
         is_silent: Answer nothing.
+        silent: Types, or names, that get no answer.
         is_truncating: Answer by UDP that there is more by TCP.
         beside: Records to add to each answer, beside it: name, type, text.
         asked: How often, by type and transport.
@@ -37,6 +38,7 @@ class NameServer:
         self.ttl_s = 0
         self.rcodes: dict[str, dns.rcode.Rcode] = {}
         self.is_silent = False
+        self.silent: set[str] = set()
         self.is_truncating = False
         self.beside: list[tuple[str, str, str]] = []
         self.asked: Counter[tuple[str, str]] = Counter()
@@ -56,10 +58,10 @@ class NameServer:
         kind = dns.rdatatype.to_text(question.rdtype)
         self.asked[kind, transport] += 1
         self._changed.set()
-        if self.is_silent:
+        name = question.name.to_text()
+        if self.is_silent or self.silent & {kind, name}:
             return None
         response = dns.message.make_response(query)
-        name = question.name.to_text()
         rcode = self.rcodes.get(kind, self.rcodes.get("*"))
         while alias := self.records.get((name, "CNAME")):
             response.answer.append(
