@@ -87,6 +87,7 @@ class App:
             self._on_reload,
             seen=seen,
             prepare=self._discoveries.prepare,
+            follow=self._discoveries.follow,
         )
         self.addresses: dict[str, tuple[str, int]] = {}
         self.servers: Servers | None = None
@@ -284,7 +285,6 @@ class App:
         if snapshot.log_level != self.snapshot.log_level:
             logging.getLogger("sidecar").setLevel(snapshot.log_level.upper())
         self.snapshot, self.settings = snapshot, loaded.settings
-        self._discoveries.follow(snapshot)
         for acceptor in self.acceptors:
             acceptor.on_reload()
 

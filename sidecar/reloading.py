@@ -76,6 +76,9 @@ class Reloader:
         on_applied: Called with what is in force now.
         seen: The identity of the file when it was read, if that was a while ago.
         prepare: Awaited before a snapshot is put in force; takes seconds at most.
+            False: it is too late, for all ends.
+        follow: Called afterwards with what is in force then: the new one, or, if it
+            came to nothing, the one before.
     """
 
     def __init__(
@@ -87,7 +90,8 @@ class Reloader:
         on_applied: Callable[[Loaded, Snapshot], None],
         *,
         seen: Identity | None = None,
-        prepare: Callable[[Snapshot], Awaitable[None]] | None = None,
+        prepare: Callable[[Snapshot], Awaitable[bool]] | None = None,
+        follow: Callable[[Snapshot], None] | None = None,
     ) -> None:
         self._path = path
         self._runtime = runtime
@@ -95,6 +99,7 @@ class Reloader:
         self._adapt = adapt
         self._on_applied = on_applied
         self._prepare = prepare
+        self._follow = follow
         self._lock = asyncio.Lock()
         self._seen = identity_of(path) if seen is None else seen
 
@@ -146,14 +151,19 @@ class Reloader:
         warnings += [f"{key}: needs a restart" for key in needs_restart(now, snapshot)]
         snapshot = put_in_force(now, snapshot)
         changes = differences(now, snapshot)
-        if changes:
-            if self._prepare is not None:
-                await self._prepare(snapshot)
+        if not changes:
+            return Reload(UNCHANGED, now.version, warnings=warnings)
+        try:
+            if self._prepare is not None and not await self._prepare(snapshot):
+                problem = "the sidecar is ending: no other configuration is taken"
+                return Reload(REJECTED, now.version, problems=[problem])
             self._runtime.adopt(snapshot, tables)
             self._recorder.watch(self._runtime)
             self._on_applied(loaded, snapshot)
-        result = APPLIED if changes else UNCHANGED
-        return Reload(result, self._runtime.snapshot.version, changes, warnings)
+        finally:  # Else what was prepared for one that failed would go on.
+            if self._follow is not None:
+                self._follow(self._runtime.snapshot)
+        return Reload(APPLIED, snapshot.version, changes, warnings)
 
     def _load(self, path: str) -> tuple[Loaded, Snapshot, Tables]:
         loaded = load_file(path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sidecar.reloading import APPLIED, REJECTED, UNCHANGED, Reloader
 from tests.support.wire import FakeWire
@@ -27,9 +27,10 @@ def taken(loaded: Loaded) -> Snapshot:
     return loaded.snapshot
 
 
-def reloader_of(wire: FakeWire, file: Path | None) -> Reloader:
+def reloader_of(wire: FakeWire, file: Path | None, **given: Any) -> Reloader:
     path = None if file is None else str(file)
-    return Reloader(path, wire.runtime, wire.recorder, taken, lambda *_: None)
+    runtime, recorder = wire.runtime, wire.recorder
+    return Reloader(path, runtime, recorder, taken, lambda *_: None, **given)
 
 
 async def test_without_a_file_there_is_nothing_to_read() -> None:
@@ -82,3 +83,43 @@ async def test_a_bug_of_ours_is_a_rejection_like_any_other(
     assert not wire.recorder.is_config_good
     assert (await reloader.reload("a test")).result == APPLIED
     assert wire.recorder.is_config_good
+
+
+async def test_what_was_begun_for_a_reload_ends_if_it_comes_to_nothing(
+    tmp_path: Path,
+) -> None:
+    """Whoever prepares is told what is in force in the end."""
+    wire, file = FakeWire(), tmp_path / "sidecar.yaml"
+    file.write_text(TEXT % "3s")
+    before, followed = wire.runtime.snapshot, list[str]()
+    is_gone = True
+
+    async def prepare(snapshot: Snapshot) -> bool:
+        followed.append(f"prepare {snapshot.version}")
+        if is_gone:
+            raise FileNotFoundError
+        return True
+
+    def follow(snapshot: Snapshot) -> None:
+        followed.append(f"follow {snapshot.version}")
+
+    reloader = reloader_of(wire, file, prepare=prepare, follow=follow)
+    assert (await reloader.reload("a test")).result == REJECTED
+    assert followed[1:] == [f"follow {before.version}"]
+    is_gone = False
+    done = await reloader.reload("a test")
+    assert followed[2:] == [f"prepare {done.version}", f"follow {done.version}"]
+
+
+async def test_nothing_is_put_in_force_any_more_at_the_end(tmp_path: Path) -> None:
+    wire, file = FakeWire(), tmp_path / "sidecar.yaml"
+    file.write_text(TEXT % "3s")
+    before = wire.runtime.snapshot
+
+    async def prepare(_: Snapshot) -> bool:
+        return False
+
+    done = await reloader_of(wire, file, prepare=prepare).reload("a test")
+    assert done.result == REJECTED
+    assert "ending" in done.problems[0]
+    assert wire.runtime.snapshot is before

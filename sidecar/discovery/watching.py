@@ -38,38 +38,53 @@ class Discoveries:
         self._rng = rng
         self._feeds: dict[Source, Feed] = {}
         self._tasks: dict[Source, asyncio.Task[None]] = {}
+        self._ending: set[asyncio.Task[None]] = set()
+        self._is_closed = False
 
-    async def prepare(self, snapshot: Snapshot) -> None:
+    async def prepare(self, snapshot: Snapshot) -> bool:
         """Begin to ask for what is new, and wait for the first answers.
 
         Not for long: who does not answer must not hold up the rest.
+
+        Returns:
+            Whether it is prepared; not so once this is closed.
         """
+        if self._is_closed:
+            return False
         limit_s = snapshot.first_answer_s
         wanted = _sources_of(snapshot)
         for source in wanted:
             if source not in self._tasks:
                 self._start(source)
+        feeds = {source: self._feeds[source] for source in wanted}
         try:
             async with asyncio.timeout(limit_s):
-                for source in wanted:
-                    await self._feeds[source].answered.wait()
+                for feed in feeds.values():
+                    await feed.answered.wait()
         except TimeoutError:
-            for source in wanted:
-                if not self._feeds[source].answered.is_set():
+            for source, feed in feeds.items():
+                if not feed.answered.is_set():
                     msg = "discovery: %s: no answer within %g s: going on without"
                     _log.warning(msg, source, limit_s)
+        return not self._is_closed
 
     def follow(self, snapshot: Snapshot) -> None:
         """End what nobody asks for any more."""
         wanted = _sources_of(snapshot)
         for source in [source for source in self._tasks if source not in wanted]:
-            self._tasks.pop(source).cancel()
+            task = self._tasks.pop(source)
+            task.cancel()
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
             del self._feeds[source]
             self._runtime.findings.pop(source, None)
 
     async def close(self) -> None:
-        """End all."""
-        tasks = list(self._tasks.values())
+        """End all, and begin nothing any more."""
+        self._is_closed = True
+        tasks = [*self._tasks.values(), *self._ending]
+        for feed in self._feeds.values():
+            feed.answered.set()  # Nobody is to wait any more.
         self._tasks.clear()
         self._feeds.clear()
         for task in tasks:

@@ -19,14 +19,24 @@ from sidecar.settings.load import load_text
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from sidecar.settings.snapshot import Snapshot
     from sidecar.upstream.finding import Finding
     from sidecar.upstream.pool import Pool
 
 
 class Discovered:
-    """One upstream whose endpoints somebody else knows."""
+    """One upstream whose endpoints somebody else knows.
 
-    def __init__(self, runtime: Runtime) -> None:
+    Attributes:
+        watches: Who asks.
+        snapshot: What they go by.
+    """
+
+    def __init__(
+        self, runtime: Runtime, watches: Discoveries, snapshot: Snapshot
+    ) -> None:
+        self.watches = watches
+        self.snapshot = snapshot
         self._upstream = runtime.upstreams["app"]
 
     @property
@@ -69,6 +79,6 @@ async def discovered(
     watches = Discoveries(runtime, clock, Random(1))
     try:
         await watches.prepare(snapshot)
-        yield Discovered(runtime)
+        yield Discovered(runtime, watches, snapshot)
     finally:
         await watches.close()
