@@ -115,10 +115,10 @@ async def _run(
     from sidecar.app import App, ListenError  # noqa: PLC0415 - likewise
 
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(threads))
-    app = App(loaded, config=config, seen=seen)
-    try:
+    try:  # A SettingsError: what the file names cannot be used.
+        app = App(loaded, config=config, seen=seen)
         await app.start()
-    except ListenError as error:
+    except (ListenError, SettingsError) as error:
         _fail(str(error))
     places = ", ".join(
         f"{name} {host}:{port}" for name, (host, port) in app.addresses.items()
