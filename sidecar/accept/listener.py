@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import os
-import socket
 from typing import TYPE_CHECKING, Protocol
 
 from sidecar.accept.accept_queue import AcceptQueue
 from sidecar.accept.arrival import Arrival
+from sidecar.accept.binding import bind
 from sidecar.accept.client import ClientConnection
 from sidecar.accept.shedding import Shedder
 from sidecar.accept.way import Way
@@ -19,11 +18,12 @@ from sidecar.model import Limit
 from sidecar.settings.snapshot import Interception
 
 if TYPE_CHECKING:
+    import asyncio
+
     from sidecar.accept.way import MakeWay
     from sidecar.runtime import Runtime
 
 _BACKLOG = 4096
-_ANY = "::"  # Of IPv6, and of IPv4.
 _MAX_KNOWN_PEERS = 4096
 _IPV6_NETWORK_BITS = 64  # What one client has to choose its addresses from.
 
@@ -96,7 +96,9 @@ class Acceptor:
             ListenError: The address is taken, or not ours.
         """
         try:
-            self._server = await self._bind(host, port)
+            self._server = await bind(
+                self._new_connection, host, port, backlog=_BACKLOG
+            )
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise ListenError(self.name, f"{host}:{port}", reason) from None
@@ -105,20 +107,6 @@ class Acceptor:
         self.queue = AcceptQueue(self.runtime, self.shedder, descriptor, _BACKLOG)
         address = self._server.sockets[0].getsockname()
         return str(address[0]), int(address[1])
-
-    async def _bind(self, host: str, port: int) -> asyncio.Server:
-        loop = asyncio.get_running_loop()
-        if host != _ANY or not socket.has_dualstack_ipv6():
-            return await loop.create_server(
-                self._new_connection, host, port, backlog=_BACKLOG
-            )
-        # The loop itself would take IPv6 alone; interception redirects both to a port.
-        both = socket.create_server(
-            (host, port), family=socket.AF_INET6, backlog=_BACKLOG, dualstack_ipv6=True
-        )
-        return await loop.create_server(
-            self._new_connection, sock=both, backlog=_BACKLOG
-        )
 
     def _new_connection(self) -> asyncio.Protocol:
         """Return who takes a connection: HTTP it is, unless it may be anything."""

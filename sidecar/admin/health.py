@@ -44,6 +44,7 @@ def health_application(context: AdminContext) -> web.Application:
     application.router.add_get("/metrics", handlers.metrics)
     probes = ApplicationProbes(probes_of(os.environ))
     application.router.add_get(f"{PREFIX}{{name:.+}}", probes.ask)
+    application.on_cleanup.append(probes.close)
     return application
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import http_exceptions, web
 
+from sidecar.accept.binding import bind
 from sidecar.accept.listener import ListenError
 from sidecar.admin.access import Access, Throttle, Way
 from sidecar.admin.api import admin_application
@@ -89,9 +90,8 @@ class Servers:
     ) -> tuple[str, int]:
         runner, door = await behind_door(application, self._context.clock)
         host, port = address
-        loop = asyncio.get_running_loop()
         try:
-            server = await loop.create_server(door, host, port)
+            server = await bind(door, host, port)
         except OSError as error:
             await runner.cleanup()
             reason = os.strerror(error.errno) if error.errno else str(error)

@@ -6,6 +6,8 @@ was asked for as a code (`diff --exit-code`).
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from importlib import import_module
 
@@ -27,9 +29,39 @@ _COMMANDS = {
 }
 
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command that the arguments name."""
-    given = sys.argv[1:] if arguments is None else arguments
+    try:
+        try:
+            _run(sys.argv[1:] if arguments is None else arguments)
+        finally:
+            if sys.stdout is not None:  # It may have been closed.
+                sys.stdout.flush()
+    except OSError as error:
+        if not _is_of_stdout(error):
+            raise
+        if error.errno != errno.EPIPE:  # Whoever read it has left, and knows.
+            sys.stderr.write(f"stdout: {error.strerror}\n")
+        _give_up_stdout()
+        sys.exit(1)
+
+
+def _is_of_stdout(error: OSError) -> bool:
+    """Tell whether what is printed could not be; other files have a name."""
+    return error.errno in (*_FULL, errno.EPIPE) and error.filename is None
+
+
+def _give_up_stdout() -> None:
+    """Let what is left to print go nowhere, or Python would complain at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def _run(given: list[str]) -> None:
     if given[:1] == ["--version"]:
         from sidecar import __version__  # noqa: PLC0415 - one option needs it
 

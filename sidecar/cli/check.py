@@ -11,6 +11,7 @@ from sidecar import capacity
 from sidecar.settings.load import load_file
 from sidecar.settings.problem import SettingsError
 from sidecar.settings.units import parse_size
+from sidecar.upstream.tls import tls_problems
 
 
 def _size(text: str) -> int:
@@ -45,7 +46,12 @@ def command(
         sys.stderr.write(f"{error}\n{file}: {_count(len(error.problems), 'error')}\n")
         sys.exit(1)
     settings, snapshot = loaded.settings, loaded.snapshot
-    warnings = [*map(str, loaded.warnings), *capacity.shortages(snapshot, memory)]
+    # Of files elsewhere, for this may be another machine than the one that serves.
+    elsewhere = tls_problems(snapshot)
+    warnings = [
+        *map(str, [*loaded.warnings, *elsewhere]),
+        *capacity.shortages(snapshot, memory),
+    ]
     for warning in warnings:
         sys.stderr.write(f"warning: {warning}\n")
     if strict and warnings:

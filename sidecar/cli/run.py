@@ -115,11 +115,11 @@ async def _run(
     from sidecar.app import App, ListenError  # noqa: PLC0415 - likewise
 
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(threads))
-    app = App(loaded, config=config, seen=seen)
-    app.heed_signals()
-    try:
+    try:  # A SettingsError: what the file names cannot be used.
+        app = App(loaded, config=config, seen=seen)
+        app.heed_signals()
         has_started = await app.start_unless_ended()
-    except ListenError as error:
+    except (ListenError, SettingsError) as error:
         _fail(str(error))
     if not has_started:
         leave_word(f"ended: {app.end_cause}, before it served")

@@ -32,7 +32,7 @@ from sidecar.kube.template import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
 
     from sidecar.kube.options import Options
 
@@ -180,13 +180,13 @@ def _check_users(spec: Template) -> None:
 
 def _with_sidecar(bare: Template, options: Options) -> Injected:
     spec = bare["spec"]
-    excluded, warnings = _excluded_inbound(spec, options)
+    asked = {}
+    if options.intercept_inbound and options.rewrite_probes:
+        asked = probes.rewrite(spec, ours.HEALTH_PORT, native=options.native)
+    excluded, warnings = _excluded_inbound(spec, options, asked)
     added, more = _annotations(annotations_of(bare))
     rules = [ours.rules(options, excluded)] if options.intercepts else []
     initial, running = spec.get("initContainers") or [], spec["containers"]
-    asked = {}
-    if options.intercept_inbound and options.rewrite_probes:
-        asked = probes.rewrite(spec, ours.HEALTH_PORT)
     sidecar = ours.sidecar(options, probes.environment(asked))
     if options.native:
         initial = [*rules, sidecar, *initial]
@@ -217,18 +217,23 @@ def _annotations(present: Template) -> tuple[dict[str, str], tuple[str, ...]]:
 
 
 def _excluded_inbound(
-    spec: Template, options: Options
+    spec: Template, options: Options, asked: Container[str]
 ) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """Return the ports that inbound interception leaves alone, and what to warn of.
 
     Those of lifecycle hooks, and of probes that the kubelet asks itself, see `probes`:
     through the proxy they would tell how the proxy is.
+
+    Args:
+        spec: Of the pod.
+        options: Of the pod.
+        asked: Names of the probes that the sidecar asks.
     """
     if not options.intercept_inbound:
         return (), ()
     probed: tuple[int, ...] = ()
     if not options.intercept_probe_ports:
-        probed = probed_ports(spec, hooks_only=options.rewrite_probes)
+        probed = probed_ports(spec, without=asked)
     excluded = dict.fromkeys((*probed, *options.exclude_inbound_ports))
     served = {port for each in containers_of(spec) for port in declared_ports(each)}
     bypassed = sorted(served.intersection(probed) - {*options.exclude_inbound_ports})

@@ -8,8 +8,9 @@ of the sidecar's health server, which is told the original and asks the applicat
     httpGet :8080/healthz   -->   httpGet :15020/application/app/livenessProbe
     tcpSocket :8080         -->   httpGet :15020/application/app/readinessProbe
 
-`exec` needs no connection, and what is not plain HTTP (HTTPS, gRPC) is passed on as it
-is, so its answer is the application's in any case. `restore` undoes it.
+HTTPS is asked so, too, without verifying, as the kubelet does. gRPC is not: its ports
+are left out of interception (`injection.py`), for what the proxy passes on it also
+bounds. `exec` needs no connection. `restore` undoes it.
 """
 
 from __future__ import annotations
@@ -19,37 +20,43 @@ from typing import TYPE_CHECKING, Any
 
 from sidecar.application_probes import PREFIX, VARIABLE
 from sidecar.kube.options import InjectionError
-from sidecar.kube.template import PROBES, Template, containers_of, mapping, port_number
+from sidecar.kube.template import (
+    PROBES,
+    Template,
+    containers_of,
+    mapping,
+    port_number,
+    probe_name,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _ACTIONS = ("httpGet", "tcpSocket")
-_PLAIN = ("", "HTTP")
-_MAX_PORT = 65535
+_SCHEMES = ("", "HTTP", "HTTPS")
 
 
-def rewrite(spec: Template, port: int) -> dict[str, Template]:
+def rewrite(spec: Template, port: int, *, native: bool) -> dict[str, Template]:
     """Let the kubelet ask `port` of the sidecar instead; return the originals.
 
     Args:
         spec: Of a pod, a copy of one's own: its probes are changed.
         port: Of the sidecar's health server.
+        native: The sidecar is there before init containers are.
 
     Returns:
         What the sidecar is to ask, by "container/kind".
     """
     originals: dict[str, Template] = {}
-    for container, kind, probe in _probes(spec):
+    asked_ones = spec if native else {**spec, "initContainers": None}
+    for container, kind, probe in _probes(asked_ones):
         action = next((key for key in _ACTIONS if key in probe), "")
         asked = mapping(probe.get(action))
         number = port_number(asked.get("port"), container)
-        is_plain = str(asked.get("scheme") or "").upper() in _PLAIN
-        if number is None or not 0 < number <= _MAX_PORT:
+        is_known = str(asked.get("scheme") or "").upper() in _SCHEMES
+        if number is None or asked.get("host") or not is_known:
             continue
-        if asked.get("host") or not is_plain:
-            continue
-        name = f"{container['name']}/{kind}"
+        name = probe_name(container, kind)
         original = {action: probe[action]}
         given_s = probe.get("timeoutSeconds")
         timeout_s = given_s if isinstance(given_s, int) and given_s > 0 else 1
@@ -63,9 +70,10 @@ def environment(originals: dict[str, Template]) -> list[Template]:
     """Return what tells the sidecar of them."""
     if not originals:
         return []
+    text = json.dumps(originals, sort_keys=True, default=str)
     return [
-        {"name": VARIABLE, "value": json.dumps(originals, sort_keys=True, default=str)}
-    ]
+        {"name": VARIABLE, "value": text.replace("$", "$$")}
+    ]  # $(NAME) is expanded.
 
 
 def restore(spec: Template, sidecar: Template) -> None:
@@ -82,7 +90,7 @@ def restore(spec: Template, sidecar: Template) -> None:
         return
     originals = _read(texts[0])
     for container, kind, probe in _probes(spec):
-        name = f"{container['name']}/{kind}"
+        name = probe_name(container, kind)
         asked = mapping(probe.get("httpGet"))
         if asked.get("path") != f"{PREFIX}{name}" or name not in originals:
             continue
@@ -104,8 +112,8 @@ def _replace(probe: Template, key: str, by: Template) -> None:
 
 def _read(text: Any) -> Template:
     try:
-        originals = json.loads(text)
-    except (ValueError, TypeError, RecursionError):
+        originals = json.loads(text.replace("$$", "$"))
+    except (ValueError, AttributeError, RecursionError):
         originals = None
     if not isinstance(originals, dict):
         msg = f"{VARIABLE}: cannot be read; restore the probes of the pod by hand"

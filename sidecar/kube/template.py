@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 from sidecar.kube.options import InjectionError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
 
 Template = dict[str, Any]
 
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 _HOOKS = ("postStart", "preStop")
 _ACTIONS = ("httpGet", "tcpSocket", "grpc")
+_MAX_PORT = 65535
 
 
 def check(template: Any) -> None:
@@ -86,26 +87,38 @@ def declared_ports(container: Template) -> Iterator[int]:
             yield number
 
 
-def probed_ports(spec: Template, *, hooks_only: bool) -> tuple[int, ...]:
+def probe_name(container: Template, kind: str) -> str:
+    """Return what a probe is called: "container/kind"."""
+    return f"{container['name']}/{kind}"
+
+
+def probed_ports(spec: Template, without: Container[str]) -> tuple[int, ...]:
     """Return the ports that the kubelet connects to by itself, each once.
 
     Those of lifecycle hooks and of probes; a named one is of the same container. An
     `exec` connects to nothing, and with a `host` it is another pod's matter.
+
+    Args:
+        spec: Of a pod.
+        without: Names of probes that are not asked there.
     """
     ports: dict[int, None] = {}
     for container in containers_of(spec):
-        for action in _actions_of(container, hooks_only=hooks_only):
+        for action in _actions_of(container, without):
             port = port_number(action.get("port"), container)
             if port is not None and not action.get("host"):
                 ports[port] = None
     return tuple(ports)
 
 
-def _actions_of(container: Template, *, hooks_only: bool) -> Iterator[Template]:
+def _actions_of(container: Template, without: Container[str]) -> Iterator[Template]:
     lifecycle = mapping(container.get("lifecycle"))
     handlers = [lifecycle.get(key) for key in _HOOKS]
-    if not hooks_only:
-        handlers += [container.get(key) for key in PROBES]
+    handlers += [
+        container.get(kind)
+        for kind in PROBES
+        if probe_name(container, kind) not in without
+    ]
     for handler in handlers:
         for key in _ACTIONS:
             yield mapping(mapping(handler).get(key))
@@ -113,14 +126,15 @@ def _actions_of(container: Template, *, hooks_only: bool) -> Iterator[Template]:
 
 def port_number(port: Any, container: Template) -> int | None:
     """Return the number of a port as the kubelet finds it: by name, or as it is."""
-    if isinstance(port, int):
-        return port
+    found = port
     for declared in _ports_of(container):
         if port is not None and declared.get("name") == port:
-            number = declared.get("containerPort")
-            return number if isinstance(number, int) else None
-    is_number = isinstance(port, str) and re.fullmatch(r"[0-9]{1,5}", port)
-    return int(port) if is_number else None
+            found = declared.get("containerPort")
+            break
+    else:
+        if isinstance(port, str) and re.fullmatch(r"[0-9]{1,5}", port):
+            found = int(port)
+    return found if isinstance(found, int) and 0 < found <= _MAX_PORT else None
 
 
 def _ports_of(container: Template) -> list[Template]:

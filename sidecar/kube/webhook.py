@@ -23,6 +23,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
+from sidecar.accept.binding import bind
 from sidecar.accept.listener import ListenError
 from sidecar.admin.guard import harden
 from sidecar.admin.servers import behind_door
@@ -153,11 +154,8 @@ class Webhook:
     ) -> None:
         application.on_response_prepare.append(harden)
         runner, door = await behind_door(application, self._clock, _FINISH_S)
-        loop = asyncio.get_running_loop()
         try:
-            server = await loop.create_server(
-                door, address.host, address.port, ssl=context
-            )
+            server = await bind(door, address.host, address.port, tls=context)
         except OSError as error:
             await runner.cleanup()
             reason = os.strerror(error.errno) if error.errno else str(error)

@@ -80,10 +80,13 @@ class FaultStore:
     def __init__(self, limits: StoreLimits, clock: Clock) -> None:
         self._limits = limits
         self._clock = clock
+        had_lock = Path(_lock_of(limits.path)).exists()
         self._lock_fd = _locked(limits.path)
         try:
             self._file = _opened(limits.path)
         except StoreError:
+            if not had_lock:
+                Path(_lock_of(limits.path)).unlink(missing_ok=True)
             os.close(self._lock_fd)
             raise
         self.last_seq = int(self._one("SELECT coalesce(max(seq), 0) FROM faults"))
@@ -202,18 +205,19 @@ class FaultStore:
         try:
             with self._file:
                 self._file.executemany(_INSERT, map(_row, batch))
-            self.written += count
+            self.written, count = self.written + count, 0
             self._tidy()
-        except sqlite3.Error as error:  # The disk is full, or worse.
+        except Exception as error:  # noqa: BLE001 - the disk is full, or a bug
             self.lost += count
+            reason = str(error) if isinstance(error, sqlite3.Error) else repr(error)
             if not self.problem:
                 _log.warning(
                     "faults.store: %s: %s; records are dropped and counted until it"
                     " works again",
                     self._limits.path,
-                    error,
+                    reason,
                 )
-            self.problem = str(error)
+            self.problem = reason
             self._make_room()
         else:
             if self.problem:
@@ -311,6 +315,10 @@ def _record(text: str) -> dict[str, Any]:
     return record
 
 
+def _lock_of(path: str) -> str:
+    return f"{path}-lock"
+
+
 def _locked(path: str) -> int:
     """Return a descriptor that keeps other sidecars from the file.
 
@@ -318,7 +326,7 @@ def _locked(path: str) -> int:
         StoreError: Another one has it, or the folder cannot be written.
     """
     try:
-        fd = os.open(f"{path}-lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = os.open(_lock_of(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise StoreError(path, error.strerror or str(error)) from None
     try:
@@ -336,20 +344,18 @@ def _opened(path: str) -> sqlite3.Connection:
         StoreError: It cannot be used.
     """
     before = os.umask(0o077)  # Records are for the user that the sidecar runs as.
+    file = None
     try:
         file = sqlite3.connect(path, timeout=1.0, check_same_thread=False)
-    except sqlite3.Error as error:
-        raise StoreError(path, str(error)) from None
-    try:
         migrate(file, path)
         file.execute("PRAGMA synchronous = NORMAL")  # A kill loses nothing in WAL.
         file.execute("PRAGMA journal_size_limit = 4194304")
-    except sqlite3.Error as error:
-        file.close()
+    except (sqlite3.Error, StoreError) as error:
+        if file is not None:
+            file.close()
+        if isinstance(error, StoreError):
+            raise
         raise StoreError(path, str(error)) from None
-    except StoreError:
-        file.close()
-        raise
     finally:
         os.umask(before)
     return file

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-import ssl
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -14,12 +13,13 @@ from sidecar.faults.classify import classify_connect, classify_timeout
 from sidecar.model import Phase, TimeoutKind
 from sidecar.upstream.connection import UpstreamConnection
 from sidecar.upstream.expiry import expiries_of
+from sidecar.upstream.tls import tls_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sidecar.clock import Clock
-    from sidecar.settings.snapshot import Timeouts, Upstream, UpstreamTls
+    from sidecar.settings.snapshot import Timeouts, Upstream
     from sidecar.upstream.pool import Endpoint
 
 _FRESH_S = 5.0  # An answer of the name server is used for so long,
@@ -84,7 +84,9 @@ class Connector:
         self._buffer_bytes = upstream.buffer_bytes
         self._on_closed = on_closed
         self._tls = upstream.tls
-        self._verify = tls_context(upstream.tls) if upstream.tls else None
+        self._verify = (
+            tls_context(upstream.name, upstream.tls) if upstream.tls else None
+        )
         self.expiries = expiries_of(upstream.tls, clock.wall_ns() / 1e9)
         self._known: dict[str, tuple[float, tuple[str, ...]]] = {}
 
@@ -198,19 +200,3 @@ async def _ask(host: str, dns_s: float) -> tuple[str, ...]:
         msg = f"{host}: no address"
         raise ProxyFault(FaultCode.DNS_ERR, msg, phase=Phase.DNS)
     return tuple(dict.fromkeys(str(address[4][0]) for address in found))
-
-
-def tls_context(tls: UpstreamTls) -> ssl.SSLContext:
-    """Return the context to speak TLS with.
-
-    Raises:
-        OSError: A file is missing, unreadable or not what it should be.
-    """
-    context = ssl.create_default_context(cafile=tls.ca_file)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if tls.cert_file is not None:
-        context.load_cert_chain(tls.cert_file, tls.key_file)
-    if not tls.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context

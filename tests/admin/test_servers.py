@@ -7,6 +7,7 @@ import logging
 import socket
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import pytest
 from prometheus_client import parser
 from prometheus_client.openmetrics import parser as open_parser
@@ -302,3 +303,14 @@ async def test_a_taken_address_is_told_and_leaves_nothing_behind() -> None:
     host, inbound = app.addresses["inbound"]
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((host, inbound))
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="a machine without IPv6")
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+async def test_any_address_is_of_both_families(host: str) -> None:
+    """The kubelet may come by either."""
+    async with proxied(top={"health": {"listen": "[::]:0"}}) as proxy:
+        port = proxy.app.addresses["health"][1]
+        url = f"http://{host}:{port}/healthz/live"
+        async with aiohttp.ClientSession() as session, session.get(url) as answer:
+            assert await answer.text() == "live\n"

@@ -366,3 +366,38 @@ def test_diff_tells_what_changes_for_traffic(tmp_path: Path) -> None:
     assert wrong.returncode == 1
     assert f"{bad}:1:" in wrong.stderr
     assert "Traceback" not in wrong.stderr
+
+
+@pytest.mark.parametrize("buffer", ["", "1"])
+@pytest.mark.parametrize("words", ["faults", "--version", "run --help", "schema"])
+def test_a_full_disk_is_told_in_one_line(words: str, buffer: str) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "sidecar", *words.split()],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=50,
+            check=False,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONUNBUFFERED": buffer},
+        )
+    assert done.stderr == "stdout: No space left on device\n"
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize("words", ["faults", "--version"])
+def test_whoever_does_not_read_on_is_told_nothing(words: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "wb") as gone:  # noqa: PTH123 - a descriptor
+        done = subprocess.run(
+            [sys.executable, "-m", "sidecar", *words.split()],
+            stdout=gone,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=50,
+            check=False,
+            cwd=ROOT,
+        )
+    assert (done.stderr, done.returncode) == ("", 1)

@@ -92,7 +92,7 @@ def test_a_warning_has_the_length_that_is_passed_on() -> None:
     probe = {"preStop": {"tcpSocket": {"port": 1}}}
     pod["spec"]["containers"] = [
         {"name": f"c{port['containerPort']}", "ports": [port], "lifecycle": probe,
-         "livenessProbe": {"tcpSocket": {"port": port["containerPort"]}}}
+         "livenessProbe": {"grpc": {"port": port["containerPort"]}}}
         for port in ports
     ]  # fmt: skip
     response = asked(Options(intercept_inbound=True), object=pod).review["response"]

@@ -198,11 +198,13 @@ def test_what_is_excluded_of_a_direction_that_is_off_is_warned_of() -> None:
 def test_the_kubelets_connections_are_not_intercepted(
     probe: dict[str, Any], excluded: str
 ) -> None:
-    """Those of hooks never, those of probes where these stay as they are."""
+    """Those of hooks and of gRPC never, other probes' where these stay as they are."""
     ports = [{"name": "health", "containerPort": 9000}]
     given = pod(containers=[{"name": "app", "ports": ports, **probe}])
-    if "lifecycle" not in probe:
+    if "lifecycle" not in probe and "grpc" not in probe.get("livenessProbe", {}):
         assert "--exclude-inbound-ports" not in rules_of(given, INBOUND)
+    else:
+        assert rules_of(given, INBOUND) == rules_of(given, AS_THEY_ARE)
     words = rules_of(given, AS_THEY_ARE)
     assert words[words.index("--exclude-inbound-ports") + 1] == excluded
 
@@ -248,11 +250,12 @@ def test_probes_are_asked_by_the_sidecar_that_knows_the_originals() -> None:
             "periodSeconds": 5,
         },
         "livenessProbe": {"tcpSocket": {"port": 8080}},
-        "startupProbe": {"grpc": {"port": 8080}},
+        "startupProbe": {"httpGet": {"port": 8443, "scheme": "HTTPS"}},
     }
     given = pod(containers=[container])
     done = inject(given, INBOUND)
     assert done.warnings == ()
+    assert "--exclude-inbound-ports" not in rules_of(given, INBOUND)
     app = named(done.template, "app")
     assert app["readinessProbe"] == {
         "httpGet": {"path": "/application/app/readinessProbe", "port": 15020},
@@ -261,10 +264,14 @@ def test_probes_are_asked_by_the_sidecar_that_knows_the_originals() -> None:
     }
     asked = {"path": "/application/app/livenessProbe", "port": 15020}
     assert app["livenessProbe"] == {"httpGet": asked}
-    assert app["startupProbe"] == container["startupProbe"]
+    asked = {"path": "/application/app/startupProbe", "port": 15020}
+    assert app["startupProbe"] == {"httpGet": asked}
     (variable,) = named(done.template, SIDECAR)["env"]
     told = probes_of({variable["name"]: variable["value"]})
-    assert told.keys() == {"app/readinessProbe", "app/livenessProbe"}
+    assert len(told) == 3
+    tls = told["app/startupProbe"].http_get
+    assert tls is not None
+    assert tls.scheme == "https"
     ready = told["app/readinessProbe"]
     assert (ready.port, ready.timeout_s) == (8080, 3)
     assert ready.http_get is not None
@@ -276,7 +283,7 @@ def test_probes_are_asked_by_the_sidecar_that_knows_the_originals() -> None:
 @pytest.mark.parametrize(
     "probe",
     [
-        {"httpGet": {"port": 8443, "scheme": "HTTPS"}},
+        {"grpc": {"port": 8443}},
         {"httpGet": {"port": 80, "host": "other.example"}},
         {"httpGet": {"port": 80000}},
         {"exec": {"command": ["true"]}},
@@ -287,6 +294,44 @@ def test_a_probe_that_the_sidecar_cannot_ask_stays(probe: dict[str, Any]) -> Non
     done = inject(given, INBOUND).template
     assert named(done, "app")["livenessProbe"] == probe
     assert "env" not in named(done, SIDECAR)
+
+
+def test_a_grpc_probe_on_the_port_of_the_service_is_warned_of() -> None:
+    """Through the proxy it would end at a limit, and the application with it."""
+    container = {
+        "name": "app",
+        "ports": [{"containerPort": 8080}],
+        "livenessProbe": {"grpc": {"port": 8080}},
+    }
+    (warning,) = inject(pod(containers=[container]), INBOUND).warnings
+    assert "port 8080" in warning
+
+
+def test_init_containers_that_run_before_the_sidecar_are_asked_by_the_kubelet() -> None:
+    probe = {"tcpSocket": {"port": 8200}}
+    theirs = {"name": "vault", "restartPolicy": "Always", "startupProbe": probe}
+    given = pod(initContainers=[theirs])
+    options = replace(INBOUND, native=False)
+    done = inject(given, options).template
+    assert named(done, "vault") == theirs
+    words = rules_of(given, options)
+    assert words[words.index("--exclude-inbound-ports") + 1] == "8200"
+    native = inject(given, INBOUND).template
+    assert "httpGet" in named(native, "vault")["startupProbe"]
+
+
+def test_what_kubernetes_would_expand_in_a_probe_is_kept() -> None:
+    """It makes $ of $$, and a value of $(NAME)."""
+    get = {"path": "/$(HOME)/$$/$", "port": 80}
+    given = pod(containers=[{"name": "app", "livenessProbe": {"httpGet": get}}])
+    done = inject(given, INBOUND).template
+    (variable,) = named(done, SIDECAR)["env"]
+    assert "$" not in variable["value"].replace("$$", "")
+    expanded = variable["value"].replace("$$", "$")
+    told = probes_of({variable["name"]: expanded})["app/livenessProbe"]
+    assert told.http_get is not None
+    assert told.http_get.path == get["path"]
+    assert uninject(done) == tidy(given)
 
 
 def test_without_interception_probes_stay() -> None:

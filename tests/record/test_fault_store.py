@@ -198,6 +198,10 @@ def test_what_cannot_be_used_says_why(tmp_path: Path) -> None:
     ]:
         with pytest.raises(StoreError, match=reason):
             FaultStore(StoreLimits(str(path), 1.0, 10**9), FakeClock())
+        assert not Path(f"{path}-lock").exists(), "it is left as it was"
+    made = tmp_path / "made"
+    made.touch()
+    assert stat.S_IMODE(made.stat().st_mode) != 0o600, "the umask is left as it was"
 
 
 def test_two_sidecars_do_not_share_a_file(tmp_path: Path) -> None:
@@ -206,6 +210,21 @@ def test_two_sidecars_do_not_share_a_file(tmp_path: Path) -> None:
         FaultStore(StoreLimits(str(path), 1.0, 10**9), FakeClock())
     with store_at(path) as store:
         assert store.last_seq == 0
+
+
+async def test_what_it_did_not_expect_is_counted_and_gone_on_after(
+    tmp_path: Path,
+) -> None:
+    with store_at(tmp_path / "faults.db") as store:
+        store.put(failure(2**63))  # SQLite has no such number: an OverflowError.
+        await until_taken(store, 1)
+        assert await details(store) == []
+        assert (store.written, store.lost) == (0, 1)
+        assert "OverflowError" in store.problem
+        store.put(failure(1))
+        await until_taken(store, 2)
+        assert await details(store) == ["number 1"]
+        assert (store.written, store.lost, store.problem) == (1, 1, "")
 
 
 WRITER = """
