@@ -71,9 +71,8 @@ def environment(originals: dict[str, Template]) -> list[Template]:
     if not originals:
         return []
     text = json.dumps(originals, sort_keys=True, default=str)
-    return [
-        {"name": VARIABLE, "value": text.replace("$", "$$")}
-    ]  # $(NAME) is expanded.
+    escaped = text.replace("$", "$$")  # Kubernetes expands $(NAME).
+    return [{"name": VARIABLE, "value": escaped}]
 
 
 def restore(spec: Template, sidecar: Template) -> None:
