@@ -3,7 +3,7 @@
     pick          an endpoint for an attempt, around those that are out
     settle        what an attempt that has ended says of its endpoint
     is_refusal    a peer that is busy: that speaks against nobody
-    is_redirect   nobody was there: another one gets the request instead
+    is_redirect   nobody was there, or was told: another one gets the request instead
 
 The policy (`policy.outlier`) decides on plain values; here they are gathered. Nothing
 of it is asked while all is well.
@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sidecar.faults.catalogue import FaultCode, ProxyFault
-from sidecar.model import Phase
+from sidecar.model import Phase, Processed
 from sidecar.policy.outlier import Sign
 from sidecar.policy.retry import SAFE
 
@@ -155,8 +155,13 @@ def is_redirect(attempt: Try) -> bool:
 
     No endpoint has more to do for that, so it is no load that a budget had to bound.
     """
-    is_watched = attempt.route.upstream.outlier is not None
-    return is_watched and sign_of(attempt) in (Sign.ABSENT, Sign.AWAY)
+    if attempt.route.upstream.outlier is None:
+        return False
+    fault = attempt.fault
+    has_said_nothing = fault is not None and fault.processed is Processed.NO
+    if has_said_nothing and attempt.has_lost_connection():
+        return True  # It was closed before anything was sent.
+    return sign_of(attempt) in (Sign.ABSENT, Sign.AWAY)
 
 
 def _refused_by_peer(attempt: Try) -> bytes | None:

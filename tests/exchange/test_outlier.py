@@ -319,3 +319,22 @@ def test_upgrades_that_reach_nobody_open_the_breaker(make: MakeWire) -> None:
         assert status_of(client.take()) in (502, 503)
         client.close()
     assert breaker_state(wire) is State.OPEN
+
+
+@BOTH
+def test_a_dead_pooled_connection_takes_nothing_from_the_budget(
+    make: MakeWire, request_: bytes
+) -> None:
+    """Nothing was sent on it: no endpoint has more to do for the retry."""
+    wire = make(upstream={**TWO, **NO_BUDGET})
+    serve(wire, 1)
+    client = ask(wire, get())  # The turn of the other one.
+    wire.origin().send(OK)
+    client.close()
+    for origin in wire.origins:
+        origin.leave_unread(b"x")  # It is about to be told of as closed.
+    client = ask(wire, request_)
+    wire.clock.advance(1)
+    wire.turn()
+    wire.origin().send(OK)
+    assert client.take().endswith(b"ok")
