@@ -218,6 +218,7 @@ class Pod:
         await self.app.stop()
 
 
+@pytest.mark.timeout(240)
 async def test_a_rolling_restart_of_sidecars_under_load_loses_no_request(
     tmp_path: Path,
 ) -> None:

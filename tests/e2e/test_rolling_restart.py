@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
     from pathlib import Path
 
+# Processes are started one after the other; a busy machine takes its time.
+pytestmark = pytest.mark.timeout(240)
 LINGER_S = 1.2  # Longer than a connection may have been idle to get a POST (1 s).
 WORKERS = 8
 ENOUGH = 60
