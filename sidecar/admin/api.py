@@ -72,9 +72,9 @@ def admin_application(
     router.add_get("/routes", api.routes)
     router.add_get("/upstreams", api.upstreams)
     endpoint = "/upstreams/{name}/endpoints/{address}"
-    router.add_post(endpoint, endpoints.hold)
-    router.add_put(endpoint, endpoints.hold)
-    router.add_delete(endpoint, endpoints.release)
+    router.add_post(endpoint, endpoints.hold_endpoint)
+    router.add_put(endpoint, endpoints.hold_endpoint)
+    router.add_delete(endpoint, endpoints.release_endpoint)
     router.add_get("/breakers", api.breakers)
     router.add_post("/breakers/{name}", api.hold_breaker)
     router.add_put("/breakers/{name}", api.hold_breaker)

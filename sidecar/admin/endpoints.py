@@ -29,7 +29,7 @@ class EndpointRoutes:
         self._context = context
 
     @told(body=ref("EndpointHold"), errors=(400, 409))
-    async def hold(self, request: web.Request) -> web.Response:
+    async def hold_endpoint(self, request: web.Request) -> web.Response:
         """Ask an endpoint for nothing for a while, or let it go."""
         found = self._ejectable(request)
         if isinstance(found, web.Response):
@@ -46,7 +46,7 @@ class EndpointRoutes:
         return self._shown(health)
 
     @told(errors=(409,))
-    async def release(self, request: web.Request) -> web.Response:
+    async def release_endpoint(self, request: web.Request) -> web.Response:
         """Let an endpoint go."""
         found = self._ejectable(request)
         if isinstance(found, web.Response):

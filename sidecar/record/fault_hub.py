@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
     from sidecar.record.events import Event
     from sidecar.record.fault_feed import Failure
 
-    Item = Failure | Event
+    Item: TypeAlias = Failure | Event
 
 MAX_LISTENERS: Final = 8
 MAX_WAITING: Final = 500
