@@ -47,7 +47,8 @@ class ClientConnection(asyncio.Protocol):
         hop: What this hop adds to its requests.
         is_full: It does not read what is there for it.
         is_late: Its alarm has rung while no request was under way.
-        is_leaving: It ends with the request under way.
+        is_leaving: It ends with the request under way, or soon.
+        is_cut: It ends now.
         is_discarding: What it sends is read and dropped.
         is_gone: The client has left; nothing can be written.
         is_reading_paused: What it sends waits in its socket.
@@ -66,6 +67,7 @@ class ClientConnection(asyncio.Protocol):
         "exchange",
         "has_ended",
         "hop",
+        "is_cut",
         "is_discarding",
         "is_full",
         "is_gone",
@@ -103,6 +105,7 @@ class ClientConnection(asyncio.Protocol):
         self.exchange: Exchange | None = None
         self.is_late = False
         self.is_leaving = False
+        self.is_cut = False
         self.is_full = False
         self.is_reading_paused = False
         self.served = 0
@@ -127,7 +130,7 @@ class ClientConnection(asyncio.Protocol):
     def is_busy(self) -> bool:
         """Tell whether a request is under way, or has begun to come."""
         if self.exchange is None:
-            return bool(self.buffer) or (self.is_leaving and not self.served)
+            return bool(self.buffer) or self.is_leaving
         return not self.exchange.is_tunnel
 
     def find_route(self, head: RequestHead) -> Found | None:
@@ -160,7 +163,7 @@ class ClientConnection(asyncio.Protocol):
 
     def cut(self) -> None:
         """End it now, but answer what is under way."""
-        self.is_leaving = True
+        self.is_leaving = self.is_cut = True
         if self.exchange is not None:
             self.exchange.cut()
         else:

@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# A new connection whose first request is on its way, when this process goes away.
-_FIRST_REQUEST_S: Final = 0.5
+# Who was new or served within this time may have a request on its way, when this
+# process goes away: it is waited for, and told so. To close would be to reset it.
+_NEXT_REQUEST_S: Final = 0.5
 _IN_A_ROW: Final = 16  # Requests of one client, before others get their turn.
 
 
@@ -112,11 +113,10 @@ async def _next_head(client: ClientConnection, runtime: Runtime) -> RequestHead 
 
 def _idle_limit_s(client: ClientConnection, limits: Limits) -> float:
     """Return how long it may say nothing, from when it was accepted or served."""
-    if client.served:
-        return 0.0 if client.is_leaving else limits.keep_alive_s
-    if client.is_leaving:
-        return min(_FIRST_REQUEST_S, limits.first_byte_s)
-    return limits.first_byte_s
+    if client.is_cut:
+        return 0.0
+    limit_s = limits.keep_alive_s if client.served else limits.first_byte_s
+    return min(_NEXT_REQUEST_S, limit_s) if client.is_leaving else limit_s
 
 
 def _take_head(client: ClientConnection, limits: Limits) -> RequestHead | None:

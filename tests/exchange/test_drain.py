@@ -28,19 +28,22 @@ def drain(wire: FakeWire) -> None:
     wire.turn()
 
 
-def test_idle_connections_end_at_once(wire: FakeWire) -> None:
-    """New ones are given half a second: their first request may be on its way."""
-    old = wire.client()
+def test_idle_connections_end_when_no_request_is_on_its_way(wire: FakeWire) -> None:
+    """Who is new, or was just served, is given half a second for that."""
+    old, quiet = wire.client(), begun(wire)
+    wire.origin().send(OK)
     wire.clock.advance(0.5)
     fresh, served = wire.client(), begun(wire)
     wire.origin().send(OK)
     drain(wire)
     assert old.is_closed
-    assert served.is_closed
+    assert quiet.is_closed
     assert not fresh.is_closed
+    assert not served.is_closed
     assert wire.acceptor.is_busy
     wire.clock.advance(0.5)
     assert fresh.is_closed
+    assert served.is_closed
     assert not wire.acceptor.is_busy
     assert wire.codes == []
     assert not any(wire.recorder.store.limit_hits.values())
@@ -87,12 +90,13 @@ def test_a_request_under_way_is_answered_then_its_connection_ends(
 
 
 def test_a_response_under_way_is_finished(wire: FakeWire) -> None:
-    """Its head is gone: the close comes without a word, after its end."""
+    """Its head is gone: the close comes without a word, soon after its end."""
     client = begun(wire)
     wire.origin().send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha")
     drain(wire)
     wire.origin().send(b"lf")
     assert body_of(client.take()) == b"half"
+    wire.clock.advance(0.5)
     assert client.is_closed
 
 
@@ -217,3 +221,19 @@ def test_a_tunnel_that_is_half_over_does_not_spare_the_others(wire: FakeWire) ->
     wire.acceptor.cut()
     wire.turn()
     assert all(client.is_closed for client in (tunnel, *others))
+
+
+def test_the_next_request_of_who_was_just_served_is_told_that_nothing_was_done(
+    wire: FakeWire,
+) -> None:
+    """It may have left before the drain began: a close would reset it."""
+    client = begun(wire)
+    wire.origin().send(OK)
+    client.take()
+    drain(wire)
+    wire.clock.advance(0.1)
+    client.send(post())
+    answer = client.take()
+    assert status_of(answer) == 503
+    assert header_of(answer, "x-316-processed") == "no"
+    assert client.is_closed
