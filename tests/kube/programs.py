@@ -142,11 +142,11 @@ def is_open(
 
 @contextmanager
 def sidecar(
-    net: Network, *options: str, user: int = PROXY_USER
+    net: Network, *options: str, user: int = PROXY_USER, where: str = ""
 ) -> Iterator[subprocess.Popen[str]]:
-    """Yield a sidecar that serves, as the user that the rules let go."""
+    """Yield a sidecar of the pod, or elsewhere, as the user that the rules let go."""
     words = (sys.executable, "-m", "sidecar", "run", *options)
-    with started(net.pod, user, *words) as process:
+    with started(where or net.pod, user, *words) as process:
         assert process.stderr is not None
         line = ""
         while "serving: " not in line:

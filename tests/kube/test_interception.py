@@ -17,9 +17,12 @@ from tests.kube.network import (
     ANY,
     APP_USER,
     CLIENT,
+    COMMAND,
     POD,
     Network,
     greeting_of,
+    inside,
+    run,
 )
 from tests.kube.programs import metric, nginx, redis, sidecar, stop
 from tests.support.nginx import needs_nginx
@@ -188,3 +191,22 @@ def test_application_and_sidecar_may_start_again(
                 by_client(net, address, 8080)
             with sidecar(net, "-c", config):
                 assert by_client(net, address, 8080).status == 200
+
+
+@needs_nginx
+def test_from_pod_to_pod_two_sidecars_stand_between(
+    net: Network, folder: Path, config: str
+) -> None:
+    """What the one sends is intercepted there, and what the other gets, here."""
+    options = ("--apply", "--format", "nft", "--outbound")
+    inside(net.client, lambda: run(*COMMAND, *options))
+    with (
+        nginx(net, folder, ("8080",)),
+        sidecar(net, "-c", config),
+        sidecar(net, "-c", config, where=net.client),
+    ):
+        made = net.connect(net.client, APP_USER, POD[Family.IPV4], 8080)
+        answer = asked(made)
+        assert answer.status == 200
+        assert answer.headers.get_all("via") == ["1.1 sidecar", "1.1 sidecar"]
+        assert CLIENT[Family.IPV4] in answer.headers["x-seen-for"]
