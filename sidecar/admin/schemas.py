@@ -109,6 +109,7 @@ _FAULT = _object(
         "stack": {"type": "array", "items": _TEXT},
         "events": {"type": "array", "items": ref("Event")},
         "build": {"type": "object"},
+        "repeat": {"type": ["string", "null"]},
     },
 )
 _GROUP = _object(
