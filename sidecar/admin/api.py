@@ -14,6 +14,7 @@
     GET  /faults/stream         failures and events as they happen
     GET  /fault-groups          failures that are alike, as one; /fault-groups/ID
     GET  /events                breakers, reloads, drains
+    GET  /traffic               rates of the last minute; /traffic/history
     GET  /openapi.json          this API, for machines
     GET  /log-level             and POST: debug, info, warning or error
     POST /reload                read the file again; 422 if it is rejected
@@ -42,9 +43,16 @@ from sidecar.admin.holds import AUTO, read_hold, text_of
 from sidecar.admin.masking import masked
 from sidecar.admin.openapi import told
 from sidecar.admin.schemas import ref
+from sidecar.admin.traffic_routes import TrafficRoutes
 from sidecar.descriptors import most_clients
 from sidecar.policy.breaker import State
-from sidecar.record.sources import breakers_of, in_flight_of, total_of, worst_breaker
+from sidecar.record.sources import (
+    breaker_word,
+    breakers_of,
+    in_flight_of,
+    total_of,
+    worst_breaker,
+)
 from sidecar.reloading import REJECTED
 
 if TYPE_CHECKING:
@@ -64,7 +72,7 @@ def admin_application(
 ) -> web.Application:
     """Return the admin server."""
     api, faults = _Api(context), FaultRoutes(context)
-    endpoints = EndpointRoutes(context)
+    endpoints, traffic = EndpointRoutes(context), TrafficRoutes(context)
     application = web.Application(
         middlewares=[guarded(access), explained], client_max_size=max_body_bytes
     )
@@ -90,6 +98,8 @@ def admin_application(
     router.add_get("/fault-groups", faults.groups)
     router.add_get("/fault-groups/{id}", faults.group)
     router.add_get("/events", faults.events)
+    router.add_get("/traffic", traffic.traffic)
+    router.add_get("/traffic/history", traffic.history)
     router.add_get("/openapi.json", faults.openapi)
     router.add_get("/log-level", api.log_level)
     router.add_post("/log-level", api.set_log_level)
@@ -253,7 +263,7 @@ def _level_name() -> str:
 
 
 def _route(state: RouteState, now_s: float) -> dict[str, Any]:
-    route, breaker = state.route, worst_breaker(state, now_s)
+    route = state.route
     return {
         "name": route.name,
         "listener": route.listener,
@@ -261,7 +271,7 @@ def _route(state: RouteState, now_s: float) -> dict[str, Any]:
         "matches": [f"{m.path.kind} {m.path.value}" for m in route.matches],
         "upstream": route.upstream,
         "in_flight": in_flight_of(state),
-        "breaker": "off" if breaker is None else breaker.state_at(now_s).value,
+        "breaker": breaker_word(state, now_s),
     }
 
 

@@ -40,6 +40,7 @@ from sidecar.record.opaque import OpaqueCounts
 from sidecar.record.pressure import Pressure
 from sidecar.record.silence import SilenceWatch
 from sidecar.record.store import MetricStore
+from sidecar.record.traffic import Tick, Traffic
 from sidecar.wire.trace_context import is_sampled
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class Recorder:
         self._clock = clock
         self.snapshot = snapshot
         self.store = MetricStore(snapshot.max_series)
+        self.traffic = Traffic(self.store.requests, clock.now_s())
         self.opaque = OpaqueCounts()
         self._count_plain = self.store.count_plain  # Bound once: it is hot.
         self.lines: LineWriter[Loggable] = LineWriter(stream or sys.stdout, line_of)
@@ -348,11 +350,18 @@ class Recorder:
         usage = self.meter.read()
         self._context.look()
         self.book.look(now_s)
+        self._look_at_traffic(now_s)
         for spec, upstream, detail in self._pressure.look(self.runtime, usage):
             self.fault(spec, detail, upstream=upstream)
         self.is_memory_short = self._pressure.is_high("memory")
         self.admission.observe_memory(usage.memory_ratio)
         self.admission.observe_descriptors(usage.descriptor_ratio)
+
+    def _look_at_traffic(self, now_s: float) -> None:
+        found = self.traffic.look(now_s, self._clock.wall_ns())
+        if found is not None and self.book.hub.wants_traffic:
+            tick = Tick(self.traffic, found, self._context.routes, now_s)
+            self.book.hub.publish_traffic(tick)
 
     def _on_beat(self, now_s: float, lag_s: float) -> None:
         self.admission.observe_lag(now_s, lag_s, self._context.in_flight)
