@@ -77,7 +77,7 @@ export function Spark({ series }: { series: Series }) {
     if (!box.current) return;
     plot.current = new uPlot(
       {
-        width: 110,
+        width: 98,
         height: 22,
         padding: [2, 0, 0, 0],
         cursor: { show: false },
@@ -120,12 +120,14 @@ function Chart({ lines, values, format, height, label, floor, ceiling }: Props) 
             ceiling ?? Math.max((high ?? 0) * 1.1, 0.001)] },
         },
         series: [
-          { label: "at", value: (_, at) => (at ? time(at) : "–") },
+          { label: "at", value: (plot, at) => time(at ?? plot.data[0].at(-1) ?? endMs.value / 1000) },
           ...lines.map((line) => ({
             ...stroke(line, 1.5),
             label: line.label,
-            value: (_: uPlot, value: number | null) =>
-              value === null ? "–" : format(value),
+            value: (plot: uPlot, value: number | null, at: number) => {
+              const told = value ?? plot.data[at]?.at(-1); // Of now, unless pointed at.
+              return told === null || told === undefined ? "–" : format(told);
+            },
           })),
         ],
       },

@@ -83,7 +83,7 @@ function Timeline({ fault }: { fault: Fault }) {
           <li key={attempt.n}>
             <span class="who">{attempt.n}. {attempt.endpoint || "no endpoint"}</span>
             <span class="track">
-              <span class={`bar ${attempt.code ? "bad" : "good"}`} style={{
+              <span class={`bar ${attempt.code || attempt.status >= 500 ? "bad" : "good"}`} style={{
                 left: `${(100 * attempt.at_ms) / whole}%`,
                 width: `max(3px, ${(100 * attempt.ms) / whole}%)`,
               }} />

@@ -99,6 +99,10 @@ export function isFound(query: string, ...texts: string[]): boolean {
     .every((word) => where.includes(word));
 }
 
+export function times(number: number): string {
+  return number === 1 ? "once" : number === 2 ? "twice" : `${number} times`;
+}
+
 export function plain(word: string): string {
   return word.replaceAll("_", " ");
 }

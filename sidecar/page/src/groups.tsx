@@ -3,7 +3,7 @@
 import { useState } from "preact/hooks";
 import { Nothing, Section, Severity, State, copy } from "./bits.js";
 import { FaultById } from "./fault.js";
-import { ago, count, duration, percent, rate } from "./format.js";
+import { ago, count, duration, percent, rate, times } from "./format.js";
 import { open, openedAs } from "./place.js";
 import { active, found, groups, info, now, query, severities, shownGroups } from "./store.js";
 import type { Fault, Group } from "./types.js";
@@ -101,8 +101,8 @@ function Detail({ group }: { group: Group }) {
       </p>
       <p class="since">
         {group.title} · first seen {ago(group.first_seen, now.value)}
-        {group.regressions > 0 && ` · came back ${group.regressions} times`}
-        {group.recovery_s !== null && ` · recovered after ${duration(group.recovery_s)}`}
+        {group.regressions > 0 && ` · came back ${times(group.regressions)}`}
+        {group.state === "recovered" && group.recovery_s !== null && ` · recovered after ${duration(group.recovery_s)}`}
         {` · layer ${group.layer}`}
       </p>
       <div class="tabs" role="group" aria-label="Examples">

@@ -148,7 +148,7 @@ function Help({ onClose }: { onClose: () => void }) {
         All that is shown comes from <a href="/openapi.json">the admin API</a>.
         This page is made with the work of others: <a href="/page/licences.txt">their licences</a>.
       </p>
-      <form method="dialog"><button>Close</button></form>
+      <form method="dialog"><button autoFocus>Close</button></form>
     </dialog>
   );
 }

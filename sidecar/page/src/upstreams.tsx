@@ -1,7 +1,7 @@
 // The upstreams: each endpoint with how it stands, and why.
 
 import { Nothing, Section, State } from "./bits.js";
-import { duration, isFound, plain } from "./format.js";
+import { duration, isFound, plain, times } from "./format.js";
 import { info, query, upstreams } from "./store.js";
 import type { Endpoint, Upstream } from "./types.js";
 
@@ -12,8 +12,9 @@ export function Upstreams() {
     .filter((u) => isFound(query.value, u.name, ...u.endpoints.map((e) => `${e.address} ${e.state}`)))
     .toSorted((a, b) => illness(b) - illness(a));
   const out = shown.reduce((sum, upstream) => sum + illness(upstream), 0);
+  const all = shown.reduce((sum, upstream) => sum + upstream.endpoints.length, 0);
   return (
-    <Section id="upstreams" title="Upstreams" note={out ? `${out} endpoints not well` : ""}>
+    <Section id="upstreams" title="Upstreams" note={out ? `not well: ${out} of ${all}` : ""}>
       {!shown.length && (
         <Nothing>{info.value ? "No upstream matches." : "Waiting for the sidecar…"}</Nothing>
       )}
@@ -57,8 +58,7 @@ function Line({ endpoint }: { endpoint: Endpoint }) {
       <code>{endpoint.address}</code>
       <span class="why">
         {why}
-        {endpoint.failures_in_a_row > 0 && ` · ${endpoint.failures_in_a_row} failures in a row`}
-        {endpoint.times_ejected > 0 && ` · ejected ${endpoint.times_ejected} times`}
+        {endpoint.times_ejected > 0 && ` · ejected ${times(endpoint.times_ejected)}`}
       </span>
       <small>{endpoint.busy} busy, {endpoint.idle} idle</small>
     </li>
