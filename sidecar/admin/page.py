@@ -29,8 +29,8 @@ PATHS: Final = ("/page", "/page/licences.txt")
 _INLINE = re.compile(r"<(script|style)>(.*?)</\1>", re.DOTALL)
 _NOT_BUILT = (
     "This sidecar was installed without its page: run `make page`, which needs npm or "
-    "the network, and start it again. /faults, /fault-groups and /upstreams have the "
-    "same as JSON.\n"
+    "the network, and start it again; /faults, /fault-groups and /upstreams have the "
+    "same as JSON"
 )
 
 
@@ -69,7 +69,7 @@ async def licences(_: web.Request) -> web.Response:
     """Show the licences of what the page is made with."""
     file = _built() / "licences.txt"
     if not file.is_file():
-        return web.Response(status=503, text=_NOT_BUILT)
+        return _not_built()
     return web.Response(text=file.read_text(encoding="utf-8"))
 
 
@@ -77,7 +77,7 @@ def shown(request: web.Request) -> web.Response:
     """Return the page, or that the browser has it already."""
     found = load()
     if found is None:
-        return web.Response(status=503, text=_NOT_BUILT)
+        return _not_built()
     headers = {
         hdrs.CACHE_CONTROL: "no-cache",
         hdrs.ETAG: found.etag,
@@ -116,6 +116,10 @@ def policy_of(text: str) -> str:
         "form-action 'none'",
         "frame-ancestors 'none'",
     ])  # fmt: skip
+
+
+def _not_built() -> web.Response:
+    return web.json_response({"error": _NOT_BUILT}, status=503)
 
 
 def _built() -> Traversable:

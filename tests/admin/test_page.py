@@ -89,9 +89,9 @@ async def test_where_it_was_not_built_it_says_what_to_do(
     page.load.cache_clear()
     try:
         async with proxied() as proxy, client_of(proxy) as admin:
-            status, text = await admin.ask("/page")
+            status, told = await admin.ask("/page")
             assert status == 503
-            assert "make page" in text
+            assert "make page" in told["error"]
             assert (await admin.get("/"))["ready"]
     finally:
         page.load.cache_clear()

@@ -134,7 +134,7 @@ let again: ReturnType<typeof setTimeout> | undefined;
 function connect(): void {
   leave();
   clearTimeout(again);
-  void total_history();
+  void totalHistory();
   leave = follow(
     {
       fault: () => askers.groups.soon(),
@@ -150,13 +150,13 @@ function connect(): void {
     (status) => {
       // A status is an answer, and no stream: it will not try again by itself.
       link.value = status === undefined ? "lost" : "polling";
-      if (status !== undefined) again = setTimeout(connect, RETRY_MS);
+      if (status !== undefined && !wantsToken.value) again = setTimeout(connect, RETRY_MS);
     },
   );
 }
 
 function tick(): void {
-  if (document.hidden || isPaused.value) return;
+  if (document.hidden || isPaused.value || wantsToken.value) return;
   now.value = Date.now();
   for (const asker of Object.values(askers)) asker.tick(now.value);
 }
@@ -165,7 +165,8 @@ function met(error: unknown): void {
   if (error === null) {
     problem.value = "";
   } else if (error instanceof Refused) {
-    wantsToken.value = error.status === 401;
+    // Until there is another token nothing is asked for: wrong ones are counted.
+    wantsToken.value ||= error.status === 401;
     problem.value = error.message;
   } else {
     link.value = "lost";
@@ -198,7 +199,7 @@ export async function chart(names: string[]): Promise<void> {
   }
 }
 
-async function total_history(): Promise<void> {
+async function totalHistory(): Promise<void> {
   histories.value = new Map();
   try {
     const history = await ask<History>("/traffic/history");
