@@ -27,6 +27,7 @@ from sidecar.record.access_log import (
     line_of,
     success_ratio,
 )
+from sidecar.record.application import ApplicationRecord
 from sidecar.record.context import Context
 from sidecar.record.escalation import Escalation
 from sidecar.record.events import Event
@@ -85,6 +86,7 @@ class Recorder:
         self.snapshot = snapshot
         self.store = MetricStore(snapshot.max_series)
         self.opaque = OpaqueCounts()
+        self.application = ApplicationRecord()
         self._count_plain = self.store.count_plain  # Bound once: it is hot.
         self.lines: LineWriter[Loggable] = LineWriter(stream or sys.stdout, line_of)
         self.tracer: Tracer | None = None  # Set when traces are wanted.
@@ -340,6 +342,18 @@ class Recorder:
                 route=outcome.route,
                 upstream=outcome.upstream,
             )
+
+    def check_is_silent(self, upstreams: tuple[str, ...], detail: str) -> None:
+        """The check of the application is not answered: told unless traffic has."""
+        if self._silence.is_news(upstreams, self._clock.now_s()):
+            upstream = upstreams[0] if upstreams else ""
+            self.fault(FaultCode.LOCK_SUSPECT.spec, detail, upstream=upstream)
+
+    def check_is_answered(self, upstreams: tuple[str, ...]) -> None:
+        """It is, whatever the traffic meets."""
+        if self._silences:
+            for upstream in upstreams:
+                self._silence.check_answered(upstream)
 
     def _look(self) -> None:
         """Tell what runs short."""
