@@ -79,13 +79,13 @@ def processes() -> list[int]:
     return found
 
 
-def is_pod_shared() -> bool:
-    """Tell whether the processes of all containers of this pod are seen."""
+def processes_of_pod() -> list[int]:
+    """Return the same where the processes of all containers of a pod are seen."""
     try:
-        first = psutil.Process(1)
-        return first.pid != os.getpid() and first.name() == _PAUSE
+        is_shared = psutil.Process(1).name() == _PAUSE
     except psutil.Error:
-        return False
+        return []
+    return processes() if is_shared else []
 
 
 def application_addresses(snapshot: Snapshot) -> frozenset[Address]:

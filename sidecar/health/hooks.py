@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import ClientError
 from yarl import URL
 
-from sidecar.health.probes import fields_of, new_session
+from sidecar.health.probes import fields_of, new_session, words_of
 from sidecar.settings.application import CommandCheck, HttpHook
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ async def run_hook(recovery: Recovery, reason: str, commands: Commands) -> Helpe
     except TimeoutError:
         return Helped(False, f"no answer within {recovery.timeout_s:g} s")
     except (ClientError, OSError, ValueError) as error:
-        return Helped(False, " ".join(str(error).split())[:200])
+        return Helped(False, words_of(error))
 
 
 async def _call(act: HttpHook) -> Helped:

@@ -18,20 +18,33 @@ from typing import TYPE_CHECKING, Final
 
 import psutil
 
-from sidecar.application import is_pod_shared, processes
+from sidecar.application import processes_of_pod
 from sidecar.cgroup import Cgroup
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 _NOWHERE: Final = "/nonexistent"  # A container's own limits are at the root.
 
 
 class ApplicationMemory:
-    """Reads it when asked; that takes a while: call it in a thread."""
+    """Reads it when asked; that takes a while: call it in a thread.
 
-    def __init__(self, ports: frozenset[int]) -> None:
+    Args:
+        ports: Where it listens.
+        own: The cgroup of this process.
+        others: Returns all its processes where it is not seen who listens.
+    """
+
+    def __init__(
+        self,
+        ports: frozenset[int],
+        own: Cgroup | None = None,
+        others: Callable[[], list[int]] = processes_of_pod,
+    ) -> None:
         self._ports = ports
+        self._own = own or Cgroup()
+        self._others = others
         self._listening: list[psutil.Process] = []
 
     def used_bytes(self) -> int | None:
@@ -44,7 +57,7 @@ class ApplicationMemory:
         """Return what it may use; None: there is no limit, or it cannot be seen."""
         for process in self._processes():
             if _cgroup_of(process.pid) == _cgroup_of(os.getpid()):
-                return Cgroup().memory_limit_bytes()
+                return self._own.memory_limit_bytes()
             root = f"/proc/{process.pid}/root/sys/fs/cgroup"
             limit = Cgroup(root, _NOWHERE).memory_limit_bytes()
             if limit is not None:
@@ -59,7 +72,7 @@ class ApplicationMemory:
         if self._listening:
             below = (child for p in self._listening for child in _children(p))
             return list(dict.fromkeys([*self._listening, *below]))
-        return _by_pid(processes()) if is_pod_shared() else []
+        return _by_pid(self._others())
 
 
 def _listeners(ports: frozenset[int]) -> set[int]:

@@ -181,26 +181,17 @@ class ApplicationMonitor:
             limit_bytes = await asyncio.to_thread(memory.limit_bytes)
             if limit_bytes is not None:
                 most_bytes = int(limit_bytes * check.memory_max_ratio)
-        if used_bytes is None or most_bytes is None:
-            self._tell_unseen(used_bytes)
-            return None
         self._record.memory_bytes = used_bytes
-        if used_bytes <= most_bytes:
+        self._tell_unseen(_unseen(used_bytes, most_bytes))
+        if used_bytes is None or most_bytes is None or used_bytes <= most_bytes:
             return None
         return f"memory: {used_bytes} bytes resident, over {most_bytes}"
 
-    def _tell_unseen(self, used_bytes: int | None) -> None:
-        """Tell once a check that its memory is not looked at, and why."""
-        if self._record.memory_problem:
-            return
-        self._record.memory_bytes = used_bytes
-        self._record.memory_problem = (
-            "no process of the application is seen: the pod needs"
-            " shareProcessNamespace: true"
-            if used_bytes is None
-            else "the application's memory limit is not seen: give a size"
-        )
-        _log.warning("health.application.memory: %s", self._record.memory_problem)
+    def _tell_unseen(self, problem: str) -> None:
+        """Tell, when it begins, that memory cannot be looked at, and why."""
+        if problem and problem != self._record.memory_problem:
+            _log.warning("health.application.memory: %s", problem)
+        self._record.memory_problem = problem
 
     def _take(
         self,
@@ -310,6 +301,18 @@ class ApplicationMonitor:
         self._recorder.event(_KIND, str(recovery.act), text)
         level = logging.INFO if result == "succeeded" else logging.WARNING
         _log.log(level, "%s: %s", recovery.act, text)
+
+
+def _unseen(used_bytes: int | None, most_bytes: int | None) -> str:
+    """Return why it cannot be told whether memory is too much; empty: it can."""
+    if used_bytes is None:
+        return (
+            "no process of the application is seen: a pod needs"
+            " shareProcessNamespace: true"
+        )
+    if most_bytes is None:
+        return "the memory limit of the application is not seen: give a size"
+    return ""
 
 
 def _local_upstreams(snapshot: Snapshot) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ nothing stays open in between. Redirects are not followed.
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from aiohttp import (
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from sidecar.settings.snapshot import Address, FieldMatch
 
 _MOST_BODY_BYTES: Final = 64 * 1024
+_MOST_CHARS: Final = 200
 AGENT: Final = f"sidecar-check/{sidecar.__version__}"
 
 
@@ -68,7 +70,7 @@ class TcpProbe:
                     try:
                         _, writer = await asyncio.open_connection(host, address.port)
                     except OSError as error:
-                        refused = error.strerror or str(error)
+                        refused = words_of(error)
                         continue
                     writer.transport.abort()
                     return Answer(Sign.PASSED, "connected")
@@ -97,13 +99,11 @@ class HttpProbe:
                 return await self._ask(stage)
         except TimeoutError:
             return stage.late(timeout_s)
-        except OSError as error:  # Of aiohttp's, too: then with the system's words.
-            reason = error.strerror or str(error)
+        except OSError as error:  # Of aiohttp's, too.
             sign = Sign.FAILED if stage.is_connected else Sign.ABSENT
-            return Answer(sign, reason)
+            return Answer(sign, words_of(error))
         except (ClientError, ValueError) as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            return Answer(Sign.FAILED, reason[:200])
+            return Answer(Sign.FAILED, words_of(error))
 
     async def close(self) -> None:
         """Close what a check under way has open."""
@@ -145,8 +145,7 @@ class CommandProbe:
         try:
             ended = await self._commands.run(self._words, timeout_s)
         except OSError as error:
-            reason = f"cannot be started: {error.strerror or error}"
-            return Answer(Sign.FAILED, reason)
+            return Answer(Sign.FAILED, f"cannot be started: {words_of(error)}")
         return Answer(Sign.FAILED if ended.code != 0 else Sign.PASSED, str(ended))
 
     async def close(self) -> None:
@@ -189,6 +188,14 @@ def fields_of(headers: Iterable[FieldMatch]) -> CIMultiDict[str]:
     fields = CIMultiDict((field.name, field.value) for field in headers)
     fields.setdefault("User-Agent", AGENT)
     return fields
+
+
+def words_of(error: Exception) -> str:
+    """Return an error in a short line; what was asked for may hold secrets."""
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    text = str(getattr(error, "message", "") or error)
+    return " ".join(text.split())[:_MOST_CHARS] or type(error).__name__
 
 
 async def _on_connected(_: ClientSession, context: Any, __: object) -> None:

@@ -10,8 +10,8 @@ of the sidecar's health server, which is told the original and asks the applicat
 
 HTTPS is asked so, too, without verifying, as the kubelet does. gRPC is not: its ports
 are left out of interception (`injection.py`), for what the proxy passes on it also
-bounds. `exec` needs no connection. What asks the sidecar already (`/healthz/application`)
-stays. `restore` undoes it.
+bounds. `exec` needs no connection. What asks the sidecar already stays, such as
+`/healthz/application`. `restore` undoes it.
 """
 
 from __future__ import annotations

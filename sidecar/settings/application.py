@@ -9,6 +9,7 @@ Off unless one of the three is there.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol
 
@@ -29,6 +30,7 @@ from sidecar.settings.units import (
     parse_positive_ratio,
     parse_size,
 )
+from sidecar.wire.secret_names import without_secrets_of_urls
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from sidecar.settings.snapshot import Upstream
 
 _LOOPBACK: Final = "127.0.0.1"
+_STATUSES = re.compile("([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?")
 
 CheckPath = Annotated[
     str, Shape(r"/[!-\"$-~]*", "a path: starts with /, visible ASCII, without #")
@@ -51,11 +54,10 @@ Word = Annotated[str, Shape(r"[^\x00]+", "a word of a command, not empty")]
 
 def parse_statuses(value: Any) -> tuple[int, int]:
     """Return the first and the last status of "200" or "200-399"."""
-    first, _, last = str(value).partition("-")
-    is_number = first.isascii() and first.isdigit()
-    if is_number and (not last or (last.isascii() and last.isdigit())):
-        low, high = int(first), int(last or first)
-        if 100 <= low <= high <= 599:  # noqa: PLR2004 - all that there are
+    match = _STATUSES.fullmatch(str(value))
+    if match is not None:
+        low, high = int(match[1]), int(match[2] or match[1])
+        if low <= high:
             return low, high
     msg = f"{value!r} is not a status or a range such as 200 or 200-399"
     raise ValueError(msg)
@@ -86,7 +88,7 @@ Statuses = Annotated[
         {
             "anyOf": [
                 {"type": "integer", "minimum": 100, "maximum": 599},
-                {"type": "string", "pattern": r"^[1-5][0-9]{2}(-[1-5][0-9]{2})?$"},
+                {"type": "string", "pattern": f"^(?:{_STATUSES.pattern})$"},
             ]
         }
     ),
@@ -113,7 +115,9 @@ class HttpCheckSettings(Settings):
     port: Port | None = None
     host: CheckHost | None = None
     method: Method = "GET"
-    status: tuple[Statuses, ...] = Field(default=("200-399",), min_length=1)
+    status: tuple[Statuses, ...] = Field(
+        default=("200-399",), json_schema_extra={"minItems": 1}
+    )
     headers: dict[FieldName, FieldValue] = Field(default={})
     body_contains: Annotated[str, Field(min_length=1)] | None = None
 
@@ -218,7 +222,7 @@ class HttpHook:
 
     def __str__(self) -> str:
         """Return it as a person would say it."""
-        return f"{self.method} {self.url.partition('?')[0]}"
+        return f"{self.method} {without_secrets_of_urls(self.url.partition('?')[0])}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,9 @@ def find_application_problems(
             message = "has no port, and no inbound route leads to one on loopback"
             hint = "write the application's port"
             yield source.problem((*_AT, name), message, hint)
+    if check.http is not None and not check.http.status:
+        message = "is empty: no answer would be good"
+        yield source.problem((*_AT, "http", "status"), message)
     recovery = check.recovery
     if recovery is not None and (recovery.http is None) == (not recovery.command):
         message = "must have one of http and command"

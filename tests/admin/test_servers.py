@@ -302,9 +302,9 @@ async def test_a_taken_address_is_told_and_leaves_nothing_behind() -> None:
         app = App(loaded)
         with pytest.raises(ListenError, match=rf"admin: .*127\.0\.0\.1:{port}"):
             await app.start()
-    host, inbound = app.addresses["inbound"]
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection((host, inbound))
+    assert app.servers is not None
+    with pytest.raises(ConnectionRefusedError):  # It was bound before.
+        socket.create_connection(app.servers.health_address)
 
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="a machine without IPv6")

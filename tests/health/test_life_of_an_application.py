@@ -246,3 +246,95 @@ async def test_the_end_does_not_wait_for_a_command(tmp_path: Path) -> None:
     async with checked(Application(), way, recovery=hook):
         while not began.exists():
             await asyncio.sleep(LOOK_S)
+
+
+async def test_too_much_memory_is_unhealthy() -> None:
+    """Of a process of its own, and what that has started; here: a share of nothing."""
+    program = (
+        "import http.server as h; s = h.HTTPServer(('127.0.0.1', 0),"
+        " h.SimpleHTTPRequestHandler); print(s.server_port, flush=True);"
+        " s.serve_forever()"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    assert process.stdout is not None
+    port = int(await process.stdout.readline())
+    try:
+        way = {"tcp": {"port": port}}
+        async with checked(Application(), way, memory="1MiB") as (proxy, health):
+            await until(proxy, HealthState.UNHEALTHY)
+            text = (await health.ask("/healthz/ready"))[1]
+            assert "memory: " in text
+            assert "bytes resident, over 1048576" in text
+            metrics = (await health.ask("/metrics"))[1]
+            assert "sidecar_application_memory_bytes " in metrics
+    finally:
+        process.kill()
+        await process.communicate()
+
+
+async def test_memory_that_is_not_seen_fails_nothing() -> None:
+    """The application is in this very process: nobody else listens on its port."""
+    async with (
+        checked(Application(), memory="1MiB") as (proxy, _),
+        client_of(proxy) as admin,
+    ):
+        await until(proxy, HealthState.HEALTHY)
+        while not (told := await admin.get("/application"))["memory_problem"]:
+            await asyncio.sleep(LOOK_S)
+        assert "shareProcessNamespace" in told["memory_problem"]
+        assert told["state"] == "healthy"
+
+
+async def test_one_that_dies_and_comes_again_is_ready_again() -> None:
+    application = Application()
+    async with checked(application) as (proxy, health):
+        await until(proxy, HealthState.HEALTHY)
+        server = await asyncio.start_server(proxy.origin.serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        server.close()
+        await server.wait_closed()
+        way = {"http": {"path": "/healthz", "port": port}}
+        async with checked(application, way) as (other, other_health):
+            await until(other, HealthState.UNHEALTHY)
+            assert "Connection refused" in (await other_health.ask("/healthz/ready"))[1]
+            server = await asyncio.start_server(
+                other.origin.serve, "127.0.0.1", port, reuse_address=True
+            )
+            await until(other, HealthState.HEALTHY)
+            assert (await other_health.ask("/healthz/ready"))[0] == 200
+            server.close()
+        assert (await health.ask("/healthz/ready"))[0] == 200
+
+
+async def test_metrics_tell_of_it_only_where_it_is_checked() -> None:
+    async with checked(Application()) as (proxy, health):
+        await until(proxy, HealthState.HEALTHY)
+        text = (await health.ask("/metrics"))[1]
+        assert "sidecar_application_healthy 1.0" in text
+        assert 'sidecar_application_checks_total{result="passed"}' in text
+        assert "sidecar_application_check_duration_seconds_count" in text
+    async with proxied() as proxy, client_of(proxy, "health") as health:
+        text = (await health.ask("/metrics"))[1]
+        assert "\nsidecar_application_healthy " not in text
+        assert await health.ask("/healthz/application") == (
+            200,
+            "not checked: see health.application\n",
+        )
+        assert proxy.app.recorder.application.tracker is None
+
+
+async def test_a_peer_goes_elsewhere_with_what_is_refused() -> None:
+    """Whatever the method: no request is lost to a pod that is not well."""
+    sick, well = Application(), Application()
+    sick.status = 500
+    async with checked(sick) as (sick_pod, _), checked(well) as (well_pod, _):
+        await until(sick_pod, HealthState.UNHEALTHY)
+        await until(well_pod, HealthState.HEALTHY)
+        endpoints = [f"127.0.0.1:{pod.port}" for pod in (sick_pod, well_pod)]
+        async with proxied(endpoints=endpoints, upstream={"is_peer": True}) as caller:
+            answers = [await caller.post() for _ in range(6)]
+            assert {status_of(answer) for answer in answers} == {200}
+        assert len(well_pod.origin.requests) >= 6
