@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from asyncio.subprocess import Process
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -65,17 +66,9 @@ class Commands:
             OSError: It cannot be started.
         """
         self.reap()
-        process = await asyncio.create_subprocess_exec(
-            *words,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            env=_environment(told or {}),
-            start_new_session=True,
-        )
+        process = await self._start(words, told or {})
         kept = bytearray()
-        assert process.stdout is not None  # noqa: S101 - for the type checker
-        reading = asyncio.create_task(_read(process.stdout, kept))
+        reading = asyncio.create_task(_read(process, kept))
         is_killed = True
         try:
             async with asyncio.timeout(timeout_s):
@@ -89,6 +82,21 @@ class Commands:
             await _close(process, reading)
             self.reap()
         return Ended(code, _words(kept))
+
+    async def _start(self, words: tuple[str, ...], told: Mapping[str, str]) -> Process:
+        """Start a command; who is cancelled meanwhile has started none.
+
+        It may run already when that is not known here yet.
+        """
+        starting = asyncio.create_task(_spawn(words, told))
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            (started,) = await asyncio.gather(starting, return_exceptions=True)
+            if isinstance(started, Process):
+                self._kill(started.pid)
+                await _close(started, asyncio.create_task(_read(started, bytearray())))
+            raise
 
     def reap(self) -> None:
         """Let the system forget who was killed, where it is ours to do so.
@@ -108,9 +116,18 @@ class Commands:
         self._killed.add(group)
 
 
-async def _close(
-    process: asyncio.subprocess.Process, reading: asyncio.Task[None]
-) -> None:
+async def _spawn(words: tuple[str, ...], told: Mapping[str, str]) -> Process:
+    return await asyncio.create_subprocess_exec(
+        *words,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env=_environment(told),
+        start_new_session=True,
+    )
+
+
+async def _close(process: Process, reading: asyncio.Task[None]) -> None:
     """Wait for the end of a process; its pipe may be held by others for longer."""
     await process.wait()
     await asyncio.wait((reading,), timeout=_DRAIN_S)
@@ -121,9 +138,10 @@ async def _close(
         transport.close()
 
 
-async def _read(stream: asyncio.StreamReader, kept: bytearray) -> None:
+async def _read(process: Process, kept: bytearray) -> None:
     """Read all, so that nobody waits for it to be read; keep the beginning."""
-    while piece := await stream.read(_PIECE_BYTES):
+    assert process.stdout is not None  # noqa: S101 - for the type checker
+    while piece := await process.stdout.read(_PIECE_BYTES):
         kept += piece[: _MOST_BYTES - len(kept)]
 
 

@@ -136,3 +136,22 @@ def test_nothing_is_left_undead_where_orphans_are_ours(tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, "-c", textwrap.dedent(program)], check=True, timeout=30
     )
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_who_leaves_while_it_starts_leaves_nothing(
+    tmp_path: Path, turns: int
+) -> None:
+    """Whenever that is: it may run before this is known here."""
+    file = tmp_path / "pid"
+    script = f"sleep 1000 & echo $! >{file}; wait"
+    waiting = asyncio.create_task(Commands().run(shell(script), 1000.0))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    if turns == 7:
+        await pid_in(file)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    if text := text_of(file).strip():
+        await until_gone(int(text))
