@@ -225,7 +225,7 @@ class ApplicationMonitor:
         """Suspect a lock when connections are taken, and nothing ever comes back."""
         if answer.sign is not Sign.SILENT:
             self._is_silence_told = False
-            self._recorder.check_is_answered(self._upstreams)
+            self._recorder.silence.check_answered(self._upstreams)
         elif tracker.is_silent and not self._is_silence_told:
             self._is_silence_told = True
             detail = (
@@ -233,7 +233,18 @@ class ApplicationMonitor:
                 f" the connection and answered nothing within {check.timeout_s:g} s:"
                 f" {_DUMP}"
             )
-            self._recorder.check_is_silent(self._upstreams, detail)
+            self._suspect(detail)
+
+    def _suspect(self, detail: str) -> None:
+        """Tell it, unless the traffic has met the same and told so."""
+        if self._recorder.silence.is_news(self._upstreams, self._clock.now_s()):
+            spec = FaultCode.LOCK_SUSPECT.spec
+            self._recorder.fault(spec, detail, upstream=self._upstream)
+
+    @property
+    def _upstream(self) -> str:
+        """The one that a record names."""
+        return self._upstreams[0] if self._upstreams else ""
 
     def _hold(self, detail: str) -> None:
         self._readiness.hold(NotReady.UNHEALTHY, detail)
@@ -249,7 +260,7 @@ class ApplicationMonitor:
     def _tell_change(
         self, before: HealthState, after: HealthState, detail: str
     ) -> None:
-        upstream = self._upstreams[0] if self._upstreams else ""
+        upstream = self._upstream
         if after is HealthState.UNHEALTHY:
             spec = FaultCode.LOCAL_UNHEALTHY.spec
             self._recorder.fault(spec, detail, upstream=upstream)

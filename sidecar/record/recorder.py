@@ -41,6 +41,7 @@ from sidecar.record.opaque import OpaqueCounts
 from sidecar.record.pressure import Pressure
 from sidecar.record.silence import SilenceWatch
 from sidecar.record.store import MetricStore
+from sidecar.record.traffic import Tick, Traffic
 from sidecar.wire.trace_context import is_sampled
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ class Recorder:
         self._clock = clock
         self.snapshot = snapshot
         self.store = MetricStore(snapshot.max_series)
+        self.traffic = Traffic(self.store.requests, clock.now_s())
         self.opaque = OpaqueCounts()
         self.application = ApplicationRecord()
         self._count_plain = self.store.count_plain  # Bound once: it is hot.
@@ -104,8 +106,8 @@ class Recorder:
         self.book = FaultBook(self._context, self.store.requests_by_route)
         self.feed = self.book.feed
         self.store.on_recovery = self.book.groups.succeeded
-        self._silence = SilenceWatch()
-        self._silences = self._silence.silences
+        self.silence = SilenceWatch()
+        self._silences = self.silence.silences
         self._timer: Timer | None = None
         self._escalation = Escalation(self.store.requests_of)
         self.use(snapshot)
@@ -194,7 +196,7 @@ class Recorder:
             return
         self.store.count_success(outcome)
         if self._silences:
-            self._silence.answered(outcome.upstream)
+            self.silence.answered(outcome.upstream)
         trace = outcome.trace
         if self._success_ratio and is_sampled(trace.trace_id, self._success_ratio):
             self.lines.put(outcome)
@@ -332,7 +334,7 @@ class Recorder:
         """Tell of an upstream that has fallen silent."""
         state = self._context.routes.get(outcome.route)
         timeout_s = None if state is None else state.route.timeouts.request_s
-        detail = self._silence.look(
+        detail = self.silence.look(
             outcome.upstream, outcome.attempts, timeout_s or _UNLIMITED_S
         )
         if detail is not None:
@@ -343,18 +345,6 @@ class Recorder:
                 upstream=outcome.upstream,
             )
 
-    def check_is_silent(self, upstreams: tuple[str, ...], detail: str) -> None:
-        """The check of the application is not answered: told unless traffic has."""
-        if self._silence.is_news(upstreams, self._clock.now_s()):
-            upstream = upstreams[0] if upstreams else ""
-            self.fault(FaultCode.LOCK_SUSPECT.spec, detail, upstream=upstream)
-
-    def check_is_answered(self, upstreams: tuple[str, ...]) -> None:
-        """It is, whatever the traffic meets."""
-        if self._silences:
-            for upstream in upstreams:
-                self._silence.check_answered(upstream)
-
     def _look(self) -> None:
         """Tell what runs short."""
         now_s = self._clock.now_s()
@@ -362,11 +352,18 @@ class Recorder:
         usage = self.meter.read()
         self._context.look()
         self.book.look(now_s)
+        self._look_at_traffic(now_s)
         for spec, upstream, detail in self._pressure.look(self.runtime, usage):
             self.fault(spec, detail, upstream=upstream)
         self.is_memory_short = self._pressure.is_high("memory")
         self.admission.observe_memory(usage.memory_ratio)
         self.admission.observe_descriptors(usage.descriptor_ratio)
+
+    def _look_at_traffic(self, now_s: float) -> None:
+        found = self.traffic.look(now_s, self._clock.wall_ns())
+        if found is not None and self.book.hub.wants_traffic:
+            tick = Tick(self.traffic, found, self._context.routes, now_s)
+            self.book.hub.publish_traffic(tick)
 
     def _on_beat(self, now_s: float, lag_s: float) -> None:
         self.admission.observe_lag(now_s, lag_s, self._context.in_flight)

@@ -79,14 +79,15 @@ class SilenceWatch:
             silence.is_told = True
         return is_news
 
-    def check_answered(self, upstream: str) -> None:
+    def check_answered(self, upstreams: Iterable[str]) -> None:
         """The active check has an answer; what the traffic met is its own matter.
 
         An answer to a check may come from a thread that no request ever gets.
         """
-        silence = self.silences.get(upstream)
-        if silence is not None and not silence.unanswered:
-            del self.silences[upstream]
+        for upstream in upstreams:
+            silence = self.silences.get(upstream)
+            if silence is not None and not silence.unanswered:
+                del self.silences[upstream]
 
     def look(
         self, upstream: str, attempts: tuple[Attempt, ...], timeout_s: float

@@ -87,10 +87,11 @@ def shares_of(max_series: int) -> tuple[int, int]:
 class RequestSeries:
     """Requests alike in route, method, status and code."""
 
-    __slots__ = ("durations", "request_bytes", "response_bytes")
+    __slots__ = ("durations", "failures", "request_bytes", "response_bytes")
 
     def __init__(self) -> None:
         self.durations = Histogram(DURATION_BOUNDS_S)
+        self.failures = 0  # As users feel them.
         self.request_bytes = 0
         self.response_bytes = 0
 
@@ -183,6 +184,7 @@ class MetricStore:
             series.durations.exemplars[bucket] = _exemplar(outcome, outcome.duration_s)
         if _is_felt(outcome.status, fault):
             self.failures += count
+            series.failures += count
         key = self.count_fault(code, severity, outcome.upstream, outcome.route, count)
         self.fault_exemplars[key] = _exemplar(outcome, 1.0)
         ended_s = outcome.start_s + outcome.duration_s

@@ -25,6 +25,7 @@ from sidecar.settings.base import (
     Settings,
     SocketPath,
     TargetPath,
+    TraceUrl,
 )
 from sidecar.settings.discovery import DiscoverySettings, UpstreamDiscoverySettings
 from sidecar.settings.filters import FilterSettings
@@ -89,6 +90,7 @@ class AdminSettings(ListenSettings):
     listen: HostPort = Address("127.0.0.1", 15000)
     token_file: FilePath | None = None
     socket: SocketPath | None = None
+    trace_url: TraceUrl | None = None
 
 
 class HealthSettings(ListenSettings):

@@ -358,6 +358,7 @@ class Snapshot:
     first_answer_s: float = 5.0  # To wait for endpoints before they are needed.
     admin_token_file: str | None = None
     admin_socket: str | None = None
+    trace_url: str | None = None  # Where a trace is shown: has "{trace_id}".
     fault_store: str | None = None  # A file for the records of failures.
     fault_store_age_s: float = 7 * 86400.0
     fault_store_max_bytes: int = 64 * 1024 * 1024

@@ -51,7 +51,8 @@ async def test_the_index_names_every_path() -> None:
             "/upstreams/{name}/endpoints/{address}",
             "/application",
             "/faults", "/faults/stream", "/faults/{id}", "/fault-groups",
-            "/fault-groups/{id}", "/events", "/openapi.json", "/log-level", "/quit",
+            "/fault-groups/{id}", "/events", "/traffic", "/traffic/history",
+            "/page", "/page/licences.txt", "/openapi.json", "/log-level", "/quit",
             "/reload",
         }  # fmt: skip
 

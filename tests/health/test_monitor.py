@@ -106,8 +106,8 @@ async def test_what_the_traffic_has_told_is_not_told_again() -> None:
     application = Application()
     async with checked(application, timeout="50ms") as (proxy, _):
         await until(proxy, HealthState.HEALTHY)
-        assert proxy.app.recorder._silence.is_news(["app"], 0.0)  # As if by traffic.
-        proxy.app.recorder._silence.silences["app"].unanswered = 3
+        assert proxy.app.recorder.silence.is_news(["app"], 0.0)  # As if by traffic.
+        proxy.app.recorder.silence.silences["app"].unanswered = 3
         application.is_hanging = True
         await until(proxy, HealthState.UNHEALTHY)
         seen = application.checks

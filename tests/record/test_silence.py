@@ -56,7 +56,7 @@ def test_what_the_check_has_told_the_traffic_does_not_tell_again() -> None:
     assert not watch.is_news(["app", "other"], 1.0)
     told = looks(watch, *(unanswered(start) for start in (0.0, 4.0, 8.0)))
     assert told == [None] * 3
-    watch.check_answered("other")
+    watch.check_answered(["other"])
     assert "other" not in watch.silences
 
 
@@ -65,7 +65,7 @@ def test_what_the_traffic_has_told_the_check_does_not_tell_again() -> None:
     watch = SilenceWatch()
     looks(watch, *(unanswered(start) for start in (0.0, 4.0, 8.0)))
     assert not watch.is_news(["app", "other"], 9.0)
-    watch.check_answered("app")
+    watch.check_answered(["app"])
     assert watch.silences["app"].unanswered == 3
 
 
