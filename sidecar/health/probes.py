@@ -192,8 +192,9 @@ def fields_of(headers: Iterable[FieldMatch]) -> CIMultiDict[str]:
 
 def words_of(error: Exception) -> str:
     """Return an error in a short line; what was asked for may hold secrets."""
-    if isinstance(error, OSError) and error.errno:
-        return os.strerror(error.errno)
+    # Of a name that does not resolve the number is below 0, and not the system's.
+    if isinstance(error, OSError) and (error.errno or 0) > 0:
+        return os.strerror(error.errno or 0)
     text = str(getattr(error, "message", "") or error)
     return " ".join(text.split())[:_MOST_CHARS] or type(error).__name__
 

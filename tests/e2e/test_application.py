@@ -30,7 +30,7 @@ async def test_a_signal_in_the_midst_of_a_check_and_a_hook_ends_both(
     application = {
         "command": ["sh", "-c", check],
         "interval": "50ms",
-        "timeout": "300ms",
+        "timeout": "2s",
         "unhealthy_after": 1,
         "recovery": {"command": ["sh", "-c", hook], "timeout": "10m"},
     }

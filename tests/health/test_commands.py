@@ -68,7 +68,7 @@ async def test_what_would_forge_a_line_of_the_log_is_shown_as_a_mark() -> None:
 async def test_time_that_is_up_ends_the_whole_group(tmp_path: Path) -> None:
     file = tmp_path / "pid"
     script = f"sleep 1000 & echo $! >{file}; wait"
-    ended = await Commands().run(shell(script), 0.3)
+    ended = await Commands().run(shell(script), 2.0)
     assert ended.code is None
     assert "did not end in time" in str(ended)
     await until_gone(await pid_in(file))
@@ -125,7 +125,7 @@ def test_nothing_is_left_undead_where_orphans_are_ours(tmp_path: Path) -> None:
         async def main():
             commands = Commands()
             script = "sleep 1000 & echo $! >{file}; wait"
-            await commands.run(("sh", "-c", script), 0.3)
+            await commands.run(("sh", "-c", script), 2.0)
             pid = int(open("{file}").read())
             while os.path.exists(f"/proc/{{pid}}"):  # A zombie is there, too.
                 await asyncio.sleep(0.01)

@@ -153,7 +153,7 @@ async def test_a_route_that_is_never_shed_reaches_it_still() -> None:
 async def test_a_hang_is_suspected_to_be_a_lock_once_an_episode() -> None:
     """Beside what readiness says; and again when it hangs again."""
     application = Application()
-    async with checked(application, timeout="100ms") as (proxy, _):
+    async with checked(application, timeout="300ms") as (proxy, _):
         for episode in (1, 2):
             await until(proxy, HealthState.HEALTHY)
             application.is_hanging = True

@@ -104,7 +104,7 @@ async def test_a_drain_ends_checks_and_is_what_is_told() -> None:
 
 async def test_what_the_traffic_has_told_is_not_told_again() -> None:
     application = Application()
-    async with checked(application, timeout="50ms") as (proxy, _):
+    async with checked(application, timeout="300ms") as (proxy, _):
         await until(proxy, HealthState.HEALTHY)
         assert proxy.app.recorder.silence.is_news(["app"], 0.0)  # As if by traffic.
         proxy.app.recorder.silence.silences["app"].unanswered = 3

@@ -114,6 +114,13 @@ async def test_nobody_there_is_absence() -> None:
     assert answer.sign is Sign.ABSENT
 
 
+async def test_a_name_that_does_not_resolve_is_told_in_words() -> None:
+    address = Address("no-such-host.invalid", 80)
+    answer = await TcpProbe(address).ask(PATIENT_S)
+    assert answer.sign is not Sign.PASSED
+    assert "Unknown error" not in answer.reason
+
+
 async def test_a_connection_that_is_taken_is_enough_for_tcp() -> None:
     with socket.create_server(("127.0.0.1", 0)) as there:
         address = Address("127.0.0.1", there.getsockname()[1])
