@@ -21,7 +21,6 @@ from sidecar.policy.deadline import parse_deadline_ms, parse_grpc_timeout
 if TYPE_CHECKING:
     from sidecar.exchange import Exchange
     from sidecar.runtime import RouteState, UpstreamState
-    from sidecar.settings.snapshot import Route
 
 _TOLD_CHARS: Final = 100  # Of a path, in what is kept of a failure.
 
@@ -84,7 +83,7 @@ def admit(exchange: Exchange, route: RouteState) -> None:
     if (runtime.is_draining or runtime.unhealthy) and (
         exchange.client.listener == "inbound"
     ):
-        _turn_away(exchange, settings)
+        _turn_away(exchange, route)
     named = head.named
     if b"x-316-deadline-ms" in named or b"grpc-timeout" in named:
         _heed_deadline(exchange)
@@ -107,7 +106,7 @@ def admit(exchange: Exchange, route: RouteState) -> None:
     )
 
 
-def _turn_away(exchange: Exchange, route: Route) -> None:
+def _turn_away(exchange: Exchange, route: RouteState) -> None:
     """Refuse what comes for an application that is to get nothing now.
 
     A route that is never shed is for probes of the application itself.
@@ -120,7 +119,7 @@ def _turn_away(exchange: Exchange, route: Route) -> None:
         exchange.writer.keep_alive = False
         msg = "this proxy is going away"
         raise ProxyFault(FaultCode.DRAINING, msg)
-    if route.is_shed and runtime.snapshot.upstreams[route.upstream].is_local:
+    if route.route.is_shed and route.upstream.settings.is_local:
         raise ProxyFault(FaultCode.LOCAL_UNHEALTHY, runtime.unhealthy)
 
 

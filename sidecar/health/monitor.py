@@ -211,8 +211,9 @@ class ApplicationMonitor:
         elif tracker.state is HealthState.UNHEALTHY and tracker.failures:
             times = f"{tracker.failures} time{'s' if tracker.failures > 1 else ''}"
             detail = f"the application fails its check: {failure}, {times}"
-            self._refuse(check, detail)
+            self._hold(detail)
             if has_changed:
+                self._refuse(check, detail)  # What clients are told stays the same.
                 self._tell_change(before, tracker.state, detail)
         elif has_changed:
             self._let_pass()
@@ -250,7 +251,6 @@ class ApplicationMonitor:
         self._readiness.hold(NotReady.UNHEALTHY, detail)
 
     def _refuse(self, check: ApplicationCheck, detail: str) -> None:
-        self._hold(detail)
         self._runtime.unhealthy = detail if check.is_refusing else ""
 
     def _let_pass(self) -> None:

@@ -338,3 +338,25 @@ async def test_a_peer_goes_elsewhere_with_what_is_refused() -> None:
             answers = [await caller.post() for _ in range(6)]
             assert {status_of(answer) for answer in answers} == {200}
         assert len(well_pod.origin.requests) >= 6
+
+
+async def test_what_the_application_sends_to_others_is_not_refused() -> None:
+    """Only what comes in for it is."""
+    sick = Application()
+    sick.status = 500
+    top = {
+        "health": {"listen": "127.0.0.1:0", "application": {**FAST, **HTTP}},
+        "outbound": {"listen": "127.0.0.1:0"},
+        "routes": [
+            {"name": "in", "upstream": "app"},
+            {"name": "out", "upstream": "app", "listener": "outbound"},
+        ],
+    }
+    async with proxied(sick, top=top) as proxy:
+        await until(proxy, HealthState.UNHEALTHY)
+        assert status_of(await proxy.get()) == 503
+        port = proxy.app.addresses["outbound"][1]
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert status_of(await reader.read()) == 200
+        writer.close()
