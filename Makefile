@@ -16,7 +16,7 @@ COMPILE := $(BIN)/python -m piptools compile --quiet --strip-extras --no-annotat
   --no-emit-index-url --no-emit-find-links
 
 .DELETE_ON_ERROR:
-.PHONY: help run page test test-compiled check format schema docs observability compile bench fuzz soak \
+.PHONY: help run page pictures test test-compiled check format schema docs observability compile bench fuzz soak \
   resources lock install-image clean
 
 help:  ## Show this list
@@ -53,6 +53,9 @@ schema: $(VENV)/.run  ## Make config/schema.json anew
 docs: $(VENV)/.run  ## Make docs/faults.md anew
 	$(BIN)/python -m sidecar.faults.docs > $(VENV)/faults.md
 	mv $(VENV)/faults.md docs/faults.md
+
+pictures: $(VENV)/.dev page  ## Take the pictures of the page that the docs show
+	$(BIN)/python -m tests.page.pictures
 
 OBSERVABILITY := k8s/overlays/observability
 

@@ -389,6 +389,7 @@ class FaultSettings(Settings):
     status_profile: Literal["rfc9209", "envoy"] = "rfc9209"
     expose: Literal["full", "minimal"] = "full"
     headers: tuple[FieldName, ...] = ()
+    recovered_after: PositiveDuration = 60.0
     store: FilePath | None = None
     store_age: PositiveDuration = 7 * 86400.0
     store_size: StoreSize = 64 * 1024 * 1024

@@ -141,7 +141,7 @@ function standing(fault: Fault): [string, preact.ComponentChildren][] {
 
 function flat(values: Record<string, unknown>, above = ""): [string, string][] {
   return Object.entries(values).flatMap(([name, value]): [string, string][] => {
-    const full = above ? `${above} ${plain(name)}` : plain(name);
+    const full = above && above !== "process" ? `${above} ${plain(name)}` : plain(name);
     return isRecord(value) ? flat(value, full) : [told(full, value)];
   });
 }
