@@ -9,6 +9,7 @@
     POST /upstreams/NAME/endpoints/HOST:PORT
                                 {"state": "ejected", "for_s": 60}: ask it for nothing
                                 {"state": "auto"}: let it go
+    GET  /application           its check: state, last checks, recovery hook
     GET  /faults                the last failures: see `fault_query.py`
     GET  /faults/ID             one of them
     GET  /faults/stream         failures and events as they happen
@@ -92,6 +93,7 @@ def admin_application(
     router.add_post("/breakers/{name}", api.hold_breaker)
     router.add_put("/breakers/{name}", api.hold_breaker)
     router.add_delete("/breakers/{name}", api.release_breaker)
+    router.add_get("/application", api.application)
     router.add_get("/faults", faults.faults)
     router.add_get("/faults/stream", faults.stream, allow_head=False)
     router.add_get("/faults/{id}", faults.fault)
@@ -171,6 +173,12 @@ class _Api:
         now_s = self._context.clock.now_s()
         states = self._context.runtime.routes
         return _json([_breaker(s, now_s) for s in states if s.breaker is not None])
+
+    @told(returns="Application")
+    async def application(self, _: web.Request) -> web.Response:
+        """Show how the application is, by its check."""
+        now_s = self._context.clock.now_s()
+        return _json(self._context.recorder.application.as_record(now_s))
 
     @told(body=ref("Hold"), errors=(400,))
     async def hold_breaker(self, request: web.Request) -> web.Response:

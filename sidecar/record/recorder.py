@@ -30,6 +30,7 @@ from sidecar.record.access_log import (
     line_of,
     success_ratio,
 )
+from sidecar.record.application import ApplicationRecord
 from sidecar.record.context import Context
 from sidecar.record.escalation import Escalation
 from sidecar.record.events import Event
@@ -92,6 +93,7 @@ class Recorder:
         self.store = MetricStore(snapshot.max_series)
         self.traffic = Traffic(self.store.requests, clock.now_s())
         self.opaque = OpaqueCounts()
+        self.application = ApplicationRecord()
         self._count_plain = self.store.count_plain  # Bound once: it is hot.
         self.lines: LineWriter[Loggable] = LineWriter(stream or sys.stdout, line_of)
         self.tracer: Tracer | None = None  # Set when traces are wanted.
@@ -112,8 +114,8 @@ class Recorder:
         self.book.groups.on_recovered = self._on_recovered
         self.book.on_kept.append(self._on_kept)
         self._left_out = 0  # Failures that a line has told of by their number alone.
-        self._silence = SilenceWatch()
-        self._silences = self._silence.silences
+        self.silence = SilenceWatch()
+        self._silences = self.silence.silences
         self._timer: Timer | None = None
         self._escalation = Escalation(self.store.requests_of)
         self.use(snapshot)
@@ -204,7 +206,7 @@ class Recorder:
             return
         self.store.count_success(outcome)
         if self._silences:
-            self._silence.answered(outcome.upstream)
+            self.silence.answered(outcome.upstream)
         trace = outcome.trace
         if self._success_ratio and is_sampled(trace.trace_id, self._success_ratio):
             self.lines.put(outcome)
@@ -342,7 +344,7 @@ class Recorder:
         """Tell of an upstream that has fallen silent."""
         state = self._context.routes.get(outcome.route)
         timeout_s = None if state is None else state.route.timeouts.request_s
-        detail = self._silence.look(
+        detail = self.silence.look(
             outcome.upstream, outcome.attempts, timeout_s or _UNLIMITED_S
         )
         if detail is not None:

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import AliasChoices, ConfigDict, Field, IPvAnyNetwork
 
 from sidecar.policy.retry import Condition
+from sidecar.settings.application import ApplicationSettings
 from sidecar.settings.base import (
     AppCode,
     FieldName,
@@ -97,6 +98,7 @@ class HealthSettings(ListenSettings):
 
     listen: HostPort = Address("0.0.0.0", 15020)  # noqa: S104 - kubelet asks it
     await_application: bool = False
+    application: ApplicationSettings | None = None
 
 
 class LimitSettings(Settings):
