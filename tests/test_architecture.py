@@ -33,6 +33,7 @@ HEIGHTS = (
     ("sidecar.upstream",),
     ("sidecar.observe",),
     ("sidecar.record",),
+    ("sidecar.alerting",),
     ("sidecar.runtime", "sidecar.destinations"),
     ("sidecar.reloading",),
     ("sidecar.time_limits", "sidecar.accept.request_body", "sidecar.accept.response"),
@@ -161,11 +162,13 @@ def test_the_exporter_and_the_web_library_load_when_they_are_needed() -> None:
     users = {
         "aiohttp": (
             "sidecar.admin",
+            "sidecar.alerting.webhook_sink",
             "sidecar.demo",
             "sidecar.kube.account",
             "sidecar.kube.api",
             "sidecar.kube.webhook",
         ),
+        "aiosmtplib": ("sidecar.alerting.mail_sink",),
         "dns": ("sidecar.discovery.dns",),
         "opentelemetry": ("sidecar.record.spans", "sidecar.record.tracing"),
         "prometheus_client": (

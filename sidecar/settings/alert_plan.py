@@ -110,3 +110,6 @@ class AlertPlan:
     def __post_init__(self) -> None:
         """Know the receivers by name."""
         object.__setattr__(self, "names", tuple(r.name for r in self.receivers))
+
+
+NO_ALERTS = AlertPlan()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sidecar.policy.retry import Condition
 from sidecar.settings import passing
 from sidecar.settings.admin_checks import find_admin_warnings
-from sidecar.settings.alert_checks import find_alert_warnings
+from sidecar.settings.alert_warnings import find_alert_warnings
 from sidecar.settings.checks import is_any_host
 from sidecar.settings.hosts import is_loopback
 from sidecar.settings.reach import find_unreachable
