@@ -13,6 +13,8 @@
     GET  /faults/stream         failures and events as they happen
     GET  /fault-groups          failures that are alike, as one; /fault-groups/ID
     GET  /events                breakers, reloads, drains
+    GET  /alerts                what fires, who was told, what is silenced
+    POST /alerts/silences       {"codes": ["316-CONN-REFUSED"], "for_s": 3600}
     GET  /openapi.json          this API, for machines
     GET  /log-level             and POST: debug, info, warning or error
     POST /reload                read the file again; 422 if it is rejected
@@ -32,6 +34,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 import sidecar
+from sidecar.admin.alert_routes import AlertRoutes
 from sidecar.admin.endpoints import EndpointRoutes, standing
 from sidecar.admin.fault_routes import FaultRoutes, explained
 from sidecar.admin.guard import guarded, harden, refusal
@@ -61,7 +64,7 @@ def admin_application(
 ) -> web.Application:
     """Return the admin server."""
     api, faults = _Api(context), FaultRoutes(context)
-    endpoints = EndpointRoutes(context)
+    endpoints, alerts = EndpointRoutes(context), AlertRoutes(context)
     application = web.Application(
         middlewares=[guarded(access), explained], client_max_size=max_body_bytes
     )
@@ -85,6 +88,9 @@ def admin_application(
     router.add_get("/fault-groups", faults.groups)
     router.add_get("/fault-groups/{id}", faults.group)
     router.add_get("/events", faults.events)
+    router.add_get("/alerts", alerts.alerts)
+    router.add_post("/alerts/silences", alerts.silence)
+    router.add_delete("/alerts/silences/{id}", alerts.unsilence)
     router.add_get("/openapi.json", faults.openapi)
     router.add_get("/log-level", api.log_level)
     router.add_post("/log-level", api.set_log_level)

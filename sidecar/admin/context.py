@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from sidecar.alerting.center import AlertCenter
     from sidecar.clock import Clock
     from sidecar.record.recorder import Recorder
     from sidecar.record.sources import RuntimeState
@@ -32,6 +33,10 @@ class AdminContext(Protocol):
     @property
     def recorder(self) -> Recorder:
         """Return who counts."""
+
+    @property
+    def alerts(self) -> AlertCenter:
+        """Return who tells people."""
 
     @property
     def reloader(self) -> Reloader:

@@ -60,7 +60,15 @@ _EVENT = _object(
         "upstream": _TEXT,
         "detail": _TEXT,
     },
-    {"from": _TEXT, "to": _TEXT},
+    {
+        "from": _TEXT,
+        "to": _TEXT,
+        "state": _TEXT,  # These are of alerts.
+        "severity": _SEVERITY,
+        "group": _TEXT,
+        "receiver": _TEXT,
+        "notices": _COUNT,
+    },
 )
 _FAULT = _object(
     {
@@ -140,7 +148,26 @@ _GROUP = _object(
     {"records": {"type": "array", "items": ref("Fault")}},
 )
 
+_TEXTS: Final = {"type": "array", "items": _TEXT, "maxItems": 100}
+_SELECTION: Final = {
+    "codes": {"type": "array", "items": _CODE, "maxItems": 100},
+    "families": _TEXTS,
+    "severities": {"type": "array", "items": _SEVERITY, "maxItems": 4},
+    "routes": _TEXTS,
+    "upstreams": _TEXTS,
+}
+_ALERTS = _object(
+    {
+        "firing": {"type": "array", "items": {"type": "object"}},
+        "receivers": {"type": "array", "items": {"type": "object"}},
+        "silences": {"type": "array", "items": ref("Silence")},
+        "notices": {"type": "array", "items": {"type": "object"}},
+    },
+    {},
+)
+
 SCHEMAS: Final[dict[str, Any]] = {
+    "Alerts": _ALERTS,
     "Attempt": _ATTEMPT,
     "Error": _object({"error": _TEXT}, {}),
     "Event": _EVENT,
@@ -153,6 +180,20 @@ SCHEMAS: Final[dict[str, Any]] = {
     "EndpointHold": _object(
         {"state": {"enum": ["ejected", "auto"]}},
         {"for_s": {"type": "number", "exclusiveMinimum": 0, "maximum": 3600}},
+    ),
+    "Silence": _object(
+        {
+            "id": _TEXT,  # Empty: of the file, and not to be deleted here.
+            "until": _TIME,
+            "starts": _TIME,
+            "comment": _TEXT,
+            **_SELECTION,
+        },
+        {},
+    ),
+    "NewSilence": _object(
+        {"for_s": {"type": "number", "minimum": 1, "maximum": 604800}},
+        {"comment": {"type": "string", "maxLength": 200}, **_SELECTION},
     ),
     "LogLevel": _object({"level": {"enum": ["debug", "info", "warning", "error"]}}, {}),
 }

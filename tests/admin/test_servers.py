@@ -49,7 +49,8 @@ async def test_the_index_names_every_path() -> None:
             "/", "/config", "/routes", "/upstreams", "/breakers", "/breakers/{name}",
             "/upstreams/{name}/endpoints/{address}",
             "/faults", "/faults/stream", "/faults/{id}", "/fault-groups",
-            "/fault-groups/{id}", "/events", "/openapi.json", "/log-level", "/quit",
+            "/fault-groups/{id}", "/events", "/alerts", "/alerts/silences",
+            "/alerts/silences/{id}", "/openapi.json", "/log-level", "/quit",
             "/reload",
         }  # fmt: skip
 
