@@ -58,6 +58,7 @@ class AlertCenter:
     Attributes:
         book: What fires.
         boxes: What is on its way, by receiver.
+        attempts: What is under way, by receiver.
         settled: The last notices, the newest last.
         problems: What the latest attempt met, by receiver.
     """
@@ -72,7 +73,7 @@ class AlertCenter:
         self.settled: deque[Settled] = deque(maxlen=_KEPT)
         self.problems: dict[str, str] = {}
         self._receivers: dict[str, Receiver] = {}
-        self._attempts: dict[str, asyncio.Task[None]] = {}
+        self.attempts: dict[str, asyncio.Task[None]] = {}
         self._watch: asyncio.Task[None] | None = None
         self.use(snapshot)
 
@@ -108,7 +109,7 @@ class AlertCenter:
         lasts = [asyncio.ensure_future(self._last(name)) for name in self.boxes]
         if lasts:
             await asyncio.wait(lasts, timeout=bound_s)
-        tasks = [*lasts, *self._attempts.values()]
+        tasks = [*lasts, *self.attempts.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -140,7 +141,7 @@ class AlertCenter:
                 self._counts.add(name, "dropped", box.dropped)
                 box.dropped = 0
             self._counts.waiting[name] = len(box)
-            if box.due_s(now_s) <= now_s and name not in self._attempts:
+            if box.due_s(now_s) <= now_s and name not in self.attempts:
                 self._attempt(name)
 
     async def _look_on(self) -> None:
@@ -153,8 +154,8 @@ class AlertCenter:
 
     def _attempt(self, name: str) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(self._try(name))
-        self._attempts[name] = task
-        task.add_done_callback(lambda _: self._attempts.pop(name, None))
+        self.attempts[name] = task
+        task.add_done_callback(lambda _: self.attempts.pop(name, None))
         return task
 
     async def _try(self, name: str) -> None:
@@ -179,7 +180,7 @@ class AlertCenter:
 
     async def _last(self, name: str) -> None:
         """Wait for the attempt under way, then make the last one."""
-        if (running := self._attempts.get(name)) is not None:
+        if (running := self.attempts.get(name)) is not None:
             await asyncio.wait((running,))
         box = self.boxes[name]
         box.hurry()
