@@ -66,7 +66,7 @@ _EVENT = _object(
         "state": _TEXT,  # These are of alerts.
         "severity": _SEVERITY,
         "group": _TEXT,
-        "receiver": _TEXT,
+        "receivers": {"type": "array", "items": _TEXT},
         "notices": _COUNT,
     },
 )

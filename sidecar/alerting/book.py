@@ -18,12 +18,12 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
-from sidecar.alerting.matching import holds, selects
+from sidecar.alerting.matching import Seen, holds, selects
 from sidecar.alerting.notice import Kind, Notice, notice_of, rank_of
 from sidecar.record.groups import State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from sidecar.alerting.matching import ShareOf
     from sidecar.record.groups import Group
@@ -56,12 +56,22 @@ class Alert:
         """Return the names of the rules that fire."""
         return tuple(dict.fromkeys(rule.name for rule in self.fired))
 
+    def note(self, receiver: str, now_s: float, *, is_silenced: bool) -> None:
+        """Remember that a receiver is told now, or would be."""
+        if is_silenced:
+            self.hushed.add(receiver)
+            return
+        self.hushed.discard(receiver)
+        rank, before = rank_of(self.group.severity.name), self.told.get(receiver)
+        worst = rank if before is None else min(rank, before.rank)
+        self.told[receiver] = Told(worst, now_s, self.group.count)
+
 
 @dataclass(frozen=True, slots=True)
 class Post:
     """A notice, and whom it is for."""
 
-    receiver: str
+    receivers: tuple[str, ...]
     notice: Notice
     is_silenced: bool = False  # Then it is only counted.
 
@@ -108,30 +118,45 @@ class AlertBook:
     def look(
         self, groups: Iterable[Group], share_of: ShareOf, now_s: float, wall_ns: int
     ) -> list[Post]:
-        """Return what is due now.
+        """Return what is due now of some groups; of all in turn, a few at a time.
 
         Args:
-            groups: All that there are.
+            groups: Some of those that there are.
             share_of: Tells which part of its route's requests met a group.
             now_s: On the steady clock.
             wall_ns: The time of day.
         """
-        self._end_silences(wall_ns)
+        posts: list[Post] = []
+        for group in groups if self.plan.receivers else ():
+            seen = Seen(group, now_s, share_of)
+            if seen.state is State.RECOVERED:
+                posts += self._end(group.id, Kind.RESOLVED, seen)
+                continue
+            alert = self._judged(seen)
+            if alert is not None and alert.fired:
+                posts += self._due(alert, seen, wall_ns)
+        return posts
+
+    def turn(
+        self, ids: Collection[str], share_of: ShareOf, now_s: float, wall_ns: int
+    ) -> list[Post]:
+        """Let go of groups and silences that are no more; return what is due.
+
+        Args:
+            ids: Of all groups that there are.
+            share_of: As for `look`.
+            now_s: On the steady clock.
+            wall_ns: The time of day.
+        """
+        for name, silence in list(self.silences.items()):
+            if silence.until_ns <= wall_ns:
+                del self.silences[name]
         if not self.plan.receivers:
             self._alerts.clear()
-            return []
         posts: list[Post] = []
-        seen: set[str] = set()
-        for group in groups:
-            seen.add(group.id)
-            if group.state_at(now_s) is State.RECOVERED:
-                posts += self._end(group.id, Kind.RESOLVED, now_s)
-                continue
-            alert = self._judged(group, share_of, now_s)
-            if alert is not None and alert.fired:
-                posts += self._due(alert, share_of, now_s, wall_ns)
-        for gone in self._alerts.keys() - seen:
-            posts += self._end(gone, Kind.FORGOTTEN, now_s)
+        for gone in self._alerts.keys() - ids:
+            seen = Seen(self._alerts[gone].group, now_s, share_of)
+            posts += self._end(gone, Kind.FORGOTTEN, seen)
         return posts
 
     def silence_of(self, group: Group, wall_ns: int) -> Silence | None:
@@ -141,18 +166,14 @@ class AlertBook:
                 return silence
         return None
 
-    def _end_silences(self, wall_ns: int) -> None:
-        for name, silence in list(self.silences.items()):
-            if silence.until_ns <= wall_ns:
-                del self.silences[name]
-
-    def _judged(self, group: Group, share_of: ShareOf, now_s: float) -> Alert | None:
+    def _judged(self, seen: Seen) -> Alert | None:
         """Let each rule see a group; return it if one of them means it."""
+        group, now_s = seen.group, seen.now_s
         alert = self._alerts.get(group.id)
         for rule in self.plan.rules:
             if alert is not None and rule in alert.fired:
                 continue
-            if not holds(rule, group, now_s, share_of):
+            if not holds(rule, seen):
                 if alert is not None:
                     alert.held_since_s.pop(rule, None)
                 continue
@@ -166,41 +187,33 @@ class AlertBook:
                 del self._alerts[group.id]
         return alert
 
-    def _due(
-        self, alert: Alert, share_of: ShareOf, now_s: float, wall_ns: int
-    ) -> Iterator[Post]:
-        group, rank = alert.group, rank_of(alert.group.severity.name)
-        wanted = dict.fromkeys(name for rule in alert.fired for name in rule.receivers)
-        for name in wanted:
-            told = alert.told.get(name)
-            kind = self._kind(told, rank, group.count, now_s)
-            if kind is None:
-                continue
-            notice = notice_of(kind, group, share_of(group), now_s, alert.rules)
-            if self.silence_of(group, wall_ns) is not None:
-                if name not in alert.hushed:
-                    alert.hushed.add(name)
-                    yield Post(name, notice, is_silenced=True)
-                continue
-            alert.hushed.discard(name)
-            worst = rank if told is None else min(rank, told.rank)
-            alert.told[name] = Told(worst, now_s, group.count)
-            yield Post(name, notice)
+    def _due(self, alert: Alert, seen: Seen, wall_ns: int) -> Iterator[Post]:
+        kinds: dict[Kind, list[str]] = {}
+        for name in dict.fromkeys(n for rule in alert.fired for n in rule.receivers):
+            kind = self._kind(alert.told.get(name), alert.group, seen.now_s)
+            if kind is not None:
+                kinds.setdefault(kind, []).append(name)
+        if not kinds:
+            return
+        is_silenced = self.silence_of(alert.group, wall_ns) is not None
+        for kind, names in kinds.items():
+            told = [n for n in names if not is_silenced or n not in alert.hushed]
+            for name in told:
+                alert.note(name, seen.now_s, is_silenced=is_silenced)
+            if told:
+                notice = notice_of(kind, seen, alert.rules)
+                yield Post(tuple(told), notice, is_silenced)
 
-    def _kind(
-        self, told: Told | None, rank: int, count: int, now_s: float
-    ) -> Kind | None:
+    def _kind(self, told: Told | None, group: Group, now_s: float) -> Kind | None:
         """Return why a receiver is to hear of a group now, if it is."""
         if told is None:
             return Kind.FIRING
-        if rank < told.rank:
+        if rank_of(group.severity.name) < told.rank:
             return Kind.WORSE
         is_old = now_s - told.at_s >= self.plan.repeat_s
-        return Kind.REPEAT if is_old and count > told.count else None
+        return Kind.REPEAT if is_old and group.count > told.count else None
 
-    def _end(self, group_id: str, kind: Kind, now_s: float) -> Iterator[Post]:
+    def _end(self, group_id: str, kind: Kind, seen: Seen) -> Iterator[Post]:
         alert = self._alerts.pop(group_id, None)
         if alert is not None and alert.told:
-            notice = notice_of(kind, alert.group, 0.0, now_s, alert.rules)
-            for name in alert.told:
-                yield Post(name, notice)
+            yield Post(tuple(alert.told), notice_of(kind, seen, alert.rules))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sidecar.record.fault_feed import id_of
 
 if TYPE_CHECKING:
-    from sidecar.record.groups import Group
+    from sidecar.alerting.matching import Seen
 
 
 class Kind(Enum):
@@ -64,10 +64,9 @@ def rank_of(severity: str) -> int:
     return int(severity[1])
 
 
-def notice_of(
-    kind: Kind, group: Group, share_ratio: float, now_s: float, rules: tuple[str, ...]
-) -> Notice:
+def notice_of(kind: Kind, seen: Seen, rules: tuple[str, ...]) -> Notice:
     """Return what is to be told of a group now."""
+    group, now_s = seen.group, seen.now_s
     key, example = group.key, group.examples.last
     fault = None if example is None else example.outcome.fault
     trace_id = 0 if example is None else example.outcome.trace.trace_id
@@ -79,14 +78,14 @@ def notice_of(
         code=key.code,
         title=group.spec.title,
         fix=group.spec.fix,
-        state=group.state_at(now_s).value,
+        state=seen.state.value,
         detail="" if fault is None else fault.detail,
         route=key.route,
         upstream=key.upstream,
         endpoint=key.endpoint,
         count=group.count,
-        rate_per_s=round(group.rate_per_s(now_s), 3),
-        share_ratio=round(share_ratio, 4),
+        rate_per_s=round(seen.rate_per_s, 3),
+        share_ratio=round(seen.share_ratio, 4),
         first_ns=group.first_ns,
         last_ns=group.last_ns,
         lasted_s=round(group.age_s(now_s) if recovery_s is None else recovery_s, 3),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 MOST_SHOWN: Final = 10  # Of a message; Slack takes 50 blocks, DingTalk 20,000 bytes.
+MOST_LISTED: Final = 100  # As JSON: to encode more would take milliseconds.
 _MAX_CHARS: Final = 300
 # Of control, of direction, of no width: what breaks lines, or shows another text.
 _ODD: Final = re.compile(
@@ -93,7 +94,8 @@ def as_json(message: Sequence[Notice], sender: Sender, wall_ns: int) -> dict[str
         "host": sender.host,
         "sent_at": iso_time(wall_ns),
         "title": headline(message, sender),
-        "alerts": [_as_object(notice, sender) for notice in message],
+        "alerts": [_as_object(notice, sender) for notice in message[:MOST_LISTED]],
+        "more": max(0, len(message) - MOST_LISTED),
     }
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sidecar.alerting.book import AlertBook, Post
 from sidecar.alerting.notice import Kind, Notice
 from sidecar.alerting.words import Sender
 from sidecar.faults.catalogue import FaultCode
-from sidecar.faults.spec import Severity
 from sidecar.record.fault_feed import Failure
 from sidecar.record.groups import FaultGroups, Group
 from sidecar.settings.load import load_text
 from tests.support.outcomes import NOON_NS, failed
+
+if TYPE_CHECKING:
+    from sidecar.faults.spec import Severity
 
 START_S = 1000.0
 SENDER = Sender("shop", "pod-1", "http://127.0.0.1:15000", "https://docs.test/faults")
@@ -68,17 +70,24 @@ class Told:
     def look(self) -> list[Post]:
         traffic = self.groups.traffic()
         wall_ns = NOON_NS + int((self.now_s - START_S) * 1e9)
-        return self.book.look(
-            self.groups,
-            lambda group: self.groups.share_of_traffic(group, self.now_s, traffic),
-            self.now_s,
-            wall_ns,
-        )
+
+        def share_of(group: Group) -> float:
+            return self.groups.share_of_traffic(group, self.now_s, traffic)
+
+        known = list(self.groups)
+        posts = self.book.look(known, share_of, self.now_s, wall_ns)
+        ids = {group.id for group in known}
+        return posts + self.book.turn(ids, share_of, self.now_s, wall_ns)
 
 
 def kinds(posts: list[Post]) -> dict[str, str]:
     """Return by receiver what kind of notice is due."""
-    return {p.receiver: p.notice.kind.value for p in posts if not p.is_silenced}
+    return {
+        name: post.notice.kind.value
+        for post in posts
+        if not post.is_silenced
+        for name in post.receivers
+    }
 
 
 def notice(**fields: Any) -> Notice:

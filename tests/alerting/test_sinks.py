@@ -6,16 +6,15 @@ import asyncio
 import base64
 import hashlib
 import hmac
-from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from sidecar.alerting.delivery import deliver
-from sidecar.settings.alert_plan import NO_SECRET, Mail, Receiver, Webhook
+from sidecar.settings.alert_plan import Mail, Receiver, Webhook
 from sidecar.settings.secret_source import SecretSource
 from tests.alerting.samples import SENDER, notice
-from tests.support.alerted import Hook, Post, hook, post, silent
+from tests.support.alerted import hook, post, silent
 from tests.support.certificates import Authority
 from tests.support.outcomes import NOON_NS
 
@@ -29,7 +28,9 @@ TIMEOUT_S = 5.0
 EVIL = "x\r\nBcc: all@a.test\r\n\r\nhello"
 
 
-async def told(receiver: Receiver, timeout_s: float = TIMEOUT_S, **fields: Any) -> Delivery:
+async def told(
+    receiver: Receiver, timeout_s: float = TIMEOUT_S, **fields: Any
+) -> Delivery:
     return await deliver(receiver, [notice(**fields)], SENDER, NOON_NS, timeout_s)
 
 
@@ -38,7 +39,11 @@ def by_hook(url: str, **more: Any) -> Receiver:
 
 
 def by_mail(port: int, **more: Any) -> Receiver:
-    plain = {"sender": "a@b.test", "to": ("c@d.test", "e@f.test"), "is_starttls": False}
+    plain: dict[str, Any] = {
+        "sender": "a@b.test",
+        "to": ("c@d.test", "e@f.test"),
+        "is_starttls": False,
+    }
     return Receiver("post", mail=Mail(host="127.0.0.1", port=port, **(plain | more)))
 
 
@@ -156,7 +161,11 @@ async def test_who_never_answers_is_given_up_in_time(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["json", "mail"])
 async def test_who_refuses_connections_is_named_without_a_secret(kind: str) -> None:
-    at = by_mail(1) if kind == "mail" else by_hook(f"http://u:{SECRET}@127.0.0.1:1/{SECRET}")
+    at = (
+        by_mail(1)
+        if kind == "mail"
+        else by_hook(f"http://u:{SECRET}@127.0.0.1:1/{SECRET}")
+    )
     done = await told(at)
     assert "refused" in done.problem
     assert SECRET not in done.problem
@@ -182,7 +191,9 @@ async def test_mail_goes_to_all_with_all_that_is_known() -> None:
 
 async def test_no_value_becomes_a_header_of_a_mail() -> None:
     async with post() as found:
-        assert (await told(by_mail(found.port), title=EVIL, detail=EVIL, route=EVIL)).is_sent
+        assert (
+            await told(by_mail(found.port), title=EVIL, detail=EVIL, route=EVIL)
+        ).is_sent
         [letter] = found.letters
         assert letter["Bcc"] is None
         assert "hello" in letter["Subject"]
@@ -219,7 +230,9 @@ async def test_without_starttls_nothing_is_sent_if_it_is_wanted() -> None:
         assert found.letters == []
 
 
-async def test_a_mail_server_that_is_busy_is_asked_again_one_that_refuses_is_not() -> None:
+async def test_a_mail_server_that_is_busy_is_asked_again_one_that_refuses_is_not() -> (
+    None
+):
     async with post() as found:
         found.busy = [f"451 later {SECRET}", f"554 never {SECRET}"]
         done = await told(by_mail(found.port))
@@ -236,7 +249,10 @@ async def test_some_recipients_may_be_refused() -> None:
         assert done.problem == "refuses 1 of 2 recipients ([550])"
         found.refused["e@f.test"] = "550 who"
         done = await told(by_mail(found.port))
-        assert (done.problem, done.is_final) == ("refuses every recipient ([550])", True)
+        assert (done.problem, done.is_final) == (
+            "refuses every recipient ([550])",
+            True,
+        )
 
 
 async def test_a_mail_server_that_leaves_is_told() -> None:

@@ -14,7 +14,9 @@ from sidecar.alerting.notice import Kind
 from tests.alerting.samples import SENDER, notice
 from tests.support.outcomes import NOON_NS
 
-EVIL = "x\r\nBcc: all@a.test\n<!channel> <http://evil.test|click> `*b*` ](http://e) @all"
+EVIL = (
+    "x\r\nBcc: all@a.test\n<!channel> <http://evil.test|click> `*b*` ](http://e) @all"
+)
 FACTS = (
     "P1", "316-CONN-REFUSED", "connection refused", "all", "app", "127.0.0.1:8080",
     "1.5/s", "25.0%", "2023-11-14T22:13:20.000Z", "Is the application up?", "pod-1",
@@ -43,7 +45,11 @@ def test_a_message_says_all_that_is_known(form: str) -> None:
 def test_the_generic_body_has_each_fact_under_its_name() -> None:
     body = words.as_json([notice()], SENDER, NOON_NS)
     [alert] = body["alerts"]
-    assert (body["status"], body["service"], body["host"]) == ("firing", "shop", "pod-1")
+    assert (body["status"], body["service"], body["host"]) == (
+        "firing",
+        "shop",
+        "pod-1",
+    )
     assert alert["key"] == "shop/0123456789abcdef"
     assert alert["detail"] == "127.0.0.1:8080: connection refused"
     assert alert["share_of_traffic"] == 0.25
@@ -75,7 +81,8 @@ def test_of_many_the_first_are_shown_and_the_others_counted() -> None:
     assert all(len(b["text"]["text"]) <= 3000 for b in slack["blocks"])
     text = words.as_dingtalk(many, SENDER)["markdown"]["text"]
     assert len(text.encode()) < 20_000  # and of DingTalk.
-    assert len(words.as_json(many, SENDER, 0)["alerts"]) == 500
+    body = words.as_json(many, SENDER, 0)
+    assert (len(body["alerts"]), body["more"]) == (100, 400)
 
 
 def test_the_longest_message_is_within_what_they_take() -> None:

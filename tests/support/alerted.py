@@ -151,7 +151,7 @@ async def post(
 
 @asynccontextmanager
 async def silent() -> AsyncIterator[tuple[int, list[Any]]]:
-    """Yield a port that takes connections and never says a word, and those that came."""
+    """Yield a port that takes connections and says no word, and those that came."""
     came: list[asyncio.StreamWriter] = []
 
     async def take(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
