@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sidecar.alerting.trust import failed, failed_for_good
 
@@ -28,39 +28,30 @@ async def deliver(
     timeout_s: float,
 ) -> Delivery:
     """Send a message once; what goes wrong is an answer, not an exception."""
+    # The libraries are heavy: loaded once they are needed, and in a thread, or the
+    # traffic would be held up.
+    sinks = await asyncio.to_thread(_sinks)
     try:
         async with asyncio.timeout(timeout_s):
-            return await _sent(receiver, message, sender, wall_ns, timeout_s)
+            if receiver.mail is not None:
+                return await sinks.send_mail(
+                    receiver.mail, message, sender, wall_ns, timeout_s
+                )
+            assert receiver.webhook is not None  # noqa: S101 - it has one of them
+            return await sinks.post(receiver.webhook, message, sender, wall_ns)
     except TimeoutError:
         return failed(f"does not answer in {timeout_s:g} s")
     except Exception as error:  # noqa: BLE001 - a bug, whose text may hold a secret
         return failed_for_good(f"a bug: {type(error).__name__}")
 
 
-async def _sent(
-    receiver: Receiver,
-    message: Sequence[Notice],
-    sender: Sender,
-    wall_ns: int,
-    timeout_s: float,
-) -> Delivery:
-    if receiver.mail is not None:
-        send = await asyncio.to_thread(_of_mail)
-        return await send(receiver.mail, message, sender, wall_ns, timeout_s)
-    assert receiver.webhook is not None  # noqa: S101 - it has one of them
-    post = await asyncio.to_thread(_of_webhooks)
-    return await post(receiver.webhook, message, sender, wall_ns)
+class _Sinks(NamedTuple):
+    post: Post
+    send_mail: Send
 
 
-# Their libraries are heavy: loaded once they are needed, and in a thread, or the
-# traffic would be held up.
-def _of_mail() -> Send:
+def _sinks() -> _Sinks:
     from sidecar.alerting.mail_sink import send  # noqa: PLC0415 - see above
-
-    return send
-
-
-def _of_webhooks() -> Post:
     from sidecar.alerting.webhook_sink import post  # noqa: PLC0415 - see above
 
-    return post
+    return _Sinks(post, send)
