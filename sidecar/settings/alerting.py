@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AliasChoices,
     BeforeValidator,
+    ConfigDict,
     Field,
     PlainSerializer,
     WithJsonSchema,
@@ -112,8 +113,16 @@ class WebhookSettings(Settings):
     ca_file: FilePath | None = None
 
 
+def _by_either_name(schema: dict[str, Any]) -> None:
+    """Let a schema ask for `from` where `sender` is not, as the model does."""
+    schema["required"].remove("sender")
+    schema["oneOf"] = [{"required": [name]} for name in ("sender", "from")]
+
+
 class MailSettings(Settings):
     """A mail server, and who gets mail."""
+
+    model_config = ConfigDict(json_schema_extra=_by_either_name)
 
     host: MailHost
     port: Port | None = None
