@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import aiosmtplib
 
 from sidecar.alerting import words
+from sidecar.alerting.addresses import connected
 from sidecar.alerting.outbox import SENT, Delivery
 from sidecar.alerting.trust import failed, failed_for_good, problem_of, tls_context
 from sidecar.settings.secret_source import SecretError
@@ -47,7 +48,11 @@ async def send(
         return failed(str(error))
     except OSError as error:
         return failed(f"ca_file: {problem_of(error)}")
-    client = _client(mail, tls, timeout_s)
+    try:
+        sock = await connected(mail.host, mail.port)
+    except OSError as error:
+        return failed(problem_of(error))
+    client = _client(mail, sock, tls, timeout_s)
     try:
         await client.connect()
         if password is not None:
@@ -57,6 +62,7 @@ async def send(
         return _judged(error)
     finally:
         client.close()  # Not `quit`: a server that hangs would be waited for.
+        sock.close()  # Else it is open where it came to nothing before.
     if refused:
         codes = sorted({answer.code for answer in refused.values()})
         problem = f"refuses {len(refused)} of {len(mail.to)} recipients ({codes})"
@@ -65,11 +71,11 @@ async def send(
 
 
 def _client(
-    mail: Mail, tls: ssl.SSLContext | None, timeout_s: float
+    mail: Mail, sock: socket.socket, tls: ssl.SSLContext | None, timeout_s: float
 ) -> aiosmtplib.SMTP:
     return aiosmtplib.SMTP(
         hostname=mail.host,
-        port=mail.port,
+        sock=sock,
         use_tls=mail.is_tls,
         start_tls=mail.is_starttls,
         tls_context=tls,
@@ -110,7 +116,7 @@ def _judged(error: Exception) -> Delivery:
         return failed_for_good("lacks what is needed, such as AUTH or SMTPUTF8")
     if isinstance(error, aiosmtplib.SMTPServerDisconnected):
         return failed("closes the connection")
-    cause = error.__cause__
+    cause = error.__cause__  # Of a connection by TLS from the first byte.
     if isinstance(error, aiosmtplib.SMTPConnectError) and isinstance(cause, OSError):
         return failed(problem_of(cause))
     if "STARTTLS" in str(error):

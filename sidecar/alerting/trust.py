@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import ssl
 from typing import Final
 
@@ -37,6 +38,8 @@ def problem_of(error: BaseException) -> str:
         return f"{_TRUST}: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
         return f"TLS failed: {error.reason or 'for no reason that is known'}"
+    if isinstance(error, socket.gaierror):
+        return "the name is not resolved"
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno)
     return f"failed ({type(error).__name__})"

@@ -12,12 +12,15 @@ import hmac
 import json
 import os
 import re
+import socket
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from sidecar.alerting import words
+from sidecar.alerting.addresses import addresses_of
 from sidecar.alerting.outbox import SENT, Delivery
 from sidecar.alerting.trust import failed, failed_for_good, problem_of, tls_context
 from sidecar.settings.secret_source import SecretError, is_http
@@ -86,7 +89,9 @@ async def _exchange(
     url: URL, body: dict[str, Any], tls: ssl.SSLContext | None
 ) -> tuple[int, str, bytes]:
     """Return status, `Retry-After` and the beginning of the answer."""
-    connector = aiohttp.TCPConnector(ssl=tls or True, force_close=True)
+    connector = aiohttp.TCPConnector(
+        ssl=tls or True, force_close=True, resolver=_Resolver()
+    )
     headers = {"Content-Type": "application/json; charset=utf-8"}
     async with (
         aiohttp.ClientSession(connector=connector) as session,
@@ -96,6 +101,29 @@ async def _exchange(
     ):
         answer = await got.content.read(_READ_BYTES)
         return got.status, got.headers.get("Retry-After", ""), answer
+
+
+class _Resolver(AbstractResolver):
+    """Names, as `addresses_of` finds them."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Return all addresses."""
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address[0],
+                port=address[1],
+                family=found,
+                proto=proto,
+                flags=socket.AI_NUMERICHOST,
+            )
+            for found, _, proto, _, address in await addresses_of(host, port, family)
+        ]
+
+    async def close(self) -> None:
+        """Do nothing: a thread ends by itself."""
 
 
 def judged(form: str, status: int, retry_after: str, answer: bytes) -> Delivery:

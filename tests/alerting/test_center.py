@@ -276,6 +276,16 @@ async def test_a_failure_of_traffic_is_told_with_its_record() -> None:
             assert await metric_of(proxy, success, receiver="oncall") > 1e9
 
 
+async def test_a_sidecar_that_ends_sends_what_waits() -> None:
+    async with hook() as found:
+        keys = top({"oncall": webhook(found.url)})
+        keys["alerts"]["group_wait"] = "1h"
+        async with proxied(endpoints=["127.0.0.1:1"], top=keys) as proxy:
+            await proxy.get()
+        [body] = found.bodies
+        assert body["alerts"][0]["route"] == "all"
+
+
 async def test_without_alerts_nothing_is_sent_and_the_api_is_empty() -> None:
     async with proxied(endpoints=["127.0.0.1:1"]) as proxy, client_of(proxy) as admin:
         await proxy.get()

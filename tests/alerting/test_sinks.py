@@ -6,6 +6,8 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import socket
+from threading import Event, current_thread
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -40,11 +42,12 @@ def by_hook(url: str, **more: Any) -> Receiver:
 
 def by_mail(port: int, **more: Any) -> Receiver:
     plain: dict[str, Any] = {
+        "host": "127.0.0.1",
         "sender": "a@b.test",
         "to": ("c@d.test", "e@f.test"),
         "is_starttls": False,
     }
-    return Receiver("post", mail=Mail(host="127.0.0.1", port=port, **(plain | more)))
+    return Receiver("post", mail=Mail(port=port, **(plain | more)))
 
 
 async def test_a_generic_webhook_gets_json() -> None:
@@ -175,6 +178,28 @@ async def test_who_refuses_connections_is_named_without_a_secret(kind: str) -> N
 async def test_a_name_that_does_not_exist_is_told() -> None:
     done = await told(by_hook(f"http://no-such-host.invalid/{SECRET}"))
     assert done.problem == "the name no-such-host.invalid is not resolved"
+    done = await told(by_mail(25, host="no-such-host.invalid"))
+    assert done.problem == "the name is not resolved"
+
+
+@pytest.mark.parametrize("kind", ["json", "mail"])
+async def test_a_name_server_that_hangs_takes_no_thread_of_the_traffic(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop has four for names, and a pool of some more for the rest."""
+    answers, threads = Event(), set[str]()
+
+    def hang(*_: Any) -> list[Any]:
+        threads.add(current_thread().name)
+        answers.wait()
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    at = by_mail(25, host="a.test") if kind == "mail" else by_hook("http://a.test/")
+    for done in await asyncio.gather(*(told(at, 0.1) for _ in range(20))):
+        assert done.problem == "does not answer in 0.1 s"
+    assert threads == {"alerts-name"}
+    answers.set()
 
 
 async def test_mail_goes_to_all_with_all_that_is_known() -> None:
@@ -218,6 +243,16 @@ async def test_mail_goes_by_starttls_with_a_password(tmp_path: Path) -> None:
         done = await told(by_mail(found.port, **known))
         assert (done.problem, done.is_final) == ("refuses the password (535)", True)
         done = await told(by_mail(found.port, **(known | {"ca_file": None})))
+        assert done.problem.startswith("the certificate is not trusted")
+
+
+async def test_mail_goes_by_tls_from_the_first_byte(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "ca")
+    async with post(authority.server_context("127.0.0.1"), is_tls=True) as found:
+        known = {"is_tls": True, "ca_file": authority.ca_file}
+        assert (await told(by_mail(found.port, **known))).is_sent
+        assert len(found.letters) == 1
+        done = await told(by_mail(found.port, is_tls=True))
         assert done.problem.startswith("the certificate is not trusted")
 
 

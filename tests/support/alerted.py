@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import email
 import email.policy
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -116,9 +116,12 @@ class Post:
 
 @asynccontextmanager
 async def post(
-    tls: ssl.SSLContext | None = None, *, wants_password: bool = False
+    tls: ssl.SSLContext | None = None,
+    *,
+    is_tls: bool = False,
+    wants_password: bool = False,
 ) -> AsyncIterator[Post]:
-    """Run one; with `tls` it offers STARTTLS, and takes passwords only over it."""
+    """Run one; with `tls` it wants STARTTLS, or speaks TLS from the first byte."""
     found = Post()
     loop = asyncio.get_running_loop()
     talks: list[SMTP] = []
@@ -127,17 +130,18 @@ async def post(
         made = SMTP(
             found,
             hostname="mail.test",
-            tls_context=tls,
-            require_starttls=tls is not None,
+            tls_context=None if is_tls else tls,
+            require_starttls=tls is not None and not is_tls,
             auth_required=wants_password,
-            auth_require_tls=tls is not None,
+            auth_require_tls=tls is not None and not is_tls,
             authenticator=found.check,
             loop=loop,
         )
         talks.append(made)
         return made
 
-    server = await loop.create_server(talk, "127.0.0.1", 0)
+    from_start = tls if is_tls else None
+    server = await loop.create_server(talk, "127.0.0.1", 0, ssl=from_start)
     found.port = server.sockets[0].getsockname()[1]
     try:
         yield found
@@ -153,18 +157,27 @@ async def post(
 async def silent() -> AsyncIterator[tuple[int, list[Any]]]:
     """Yield a port that takes connections and says no word, and those that came."""
     came: list[asyncio.StreamWriter] = []
+    tasks: list[asyncio.Task[Any]] = []
+    is_over = asyncio.Event()  # Who comes now would be waited for in vain.
 
     async def take(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if is_over.is_set():
+            writer.transport.abort()
+            return
         came.append(writer)
-        await asyncio.Event().wait()
+        tasks.extend(filter(None, [asyncio.current_task()]))
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
 
     server = await asyncio.start_server(take, "127.0.0.1", 0)
     try:
         yield server.sockets[0].getsockname()[1], came
     finally:
+        is_over.set()
         server.close()
         for writer in came:
             writer.transport.abort()
-        for task in asyncio.all_tasks():
-            if getattr(task.get_coro(), "__name__", "") == "take":
-                task.cancel()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks)
+        await server.wait_closed()
