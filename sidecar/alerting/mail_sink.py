@@ -62,7 +62,6 @@ async def send(
         return _judged(error)
     finally:
         client.close()  # Not `quit`: a server that hangs would be waited for.
-        sock.close()  # Else it is open where it came to nothing before.
     if refused:
         codes = sorted({answer.code for answer in refused.values()})
         problem = f"refuses {len(refused)} of {len(mail.to)} recipients ({codes})"
