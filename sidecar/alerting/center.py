@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _LOOK_S: Final = 1.0
-_BATCH: Final = 20  # Groups looked at between two turns of the loop: some 0.5 ms.
+_BATCH: Final = 20  # Groups between two turns of the loop: a millisecond at most.
 _KEPT: Final = 100  # Notices that are settled.
 
 
@@ -185,9 +185,9 @@ class AlertCenter:
         wall_ns, limit_s = self._clock.wall_ns(), box.plan.timeout_s
         done = await deliver(receiver, message, self._sender, wall_ns, limit_s)
         is_settled = box.settle(done, self._clock.now_s())
-        self.problems[name] = done.problem
         if self.boxes.get(name) is not box:
             return  # A reload has taken the receiver away.
+        self.problems[name] = done.problem
         if done.is_sent:
             self._counts.succeeded_s[name] = self._clock.wall_ns() / 1e9
             self._settle(name, message, "sent", done.problem)

@@ -92,7 +92,10 @@ async def _exchange(
     connector = aiohttp.TCPConnector(
         ssl=tls or True, force_close=True, resolver=_Resolver()
     )
-    headers = {"Content-Type": "application/json; charset=utf-8"}
+    headers = {
+        "Content-Type": "application/json; charset=utf-8",
+        "Accept-Encoding": "identity",  # So that what is read is what was sent.
+    }
     async with (
         aiohttp.ClientSession(connector=connector) as session,
         session.post(

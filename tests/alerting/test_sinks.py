@@ -214,6 +214,21 @@ async def test_mail_goes_to_all_with_all_that_is_known() -> None:
         assert "127.0.0.1:8080: connection refused" in letter.get_content()
 
 
+async def test_letters_of_all_languages_come_as_they_are() -> None:
+    """Though the server knows nothing of SMTPUTF8."""
+    async with post() as found:
+        done = await told(
+            by_mail(found.port), title="Ünïcode 连接", detail="被拒绝 \ud800"
+        )
+        assert done.is_sent
+        [letter] = found.letters
+        assert "Ünïcode 连接" in letter["Subject"]
+        assert "被拒绝 ?" in letter.get_content()
+    async with hook() as other:
+        assert (await told(by_hook(other.url), detail="被拒绝 \ud800")).is_sent
+        assert other.bodies[0]["alerts"][0]["detail"] == "被拒绝 ?"
+
+
 async def test_no_value_becomes_a_header_of_a_mail() -> None:
     async with post() as found:
         assert (
