@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from sidecar import capacity
 from sidecar.accept.listener import Acceptor, ListenError
+from sidecar.alerting.center import AlertCenter
 from sidecar.application import processes, until_gone, watch_port
 from sidecar.cgroup import Cgroup
 from sidecar.clock import Clock, LoopClock, Timer
@@ -74,6 +75,7 @@ class App:
         if self.snapshot.tracing.enabled:
             self.recorder.tracer = Tracer(self.snapshot)
         self._open_fault_store()
+        self.alerts = AlertCenter(self.snapshot, self.clock, self.recorder)
         self.runtime = Runtime(self.snapshot, self.clock, rng, self.recorder)
         self.recorder.watch(self.runtime)
         self._discoveries = Discoveries(self.runtime, self.clock, rng)
@@ -130,6 +132,7 @@ class App:
         self.addresses["admin"] = self.servers.admin_address
         self.runtime.own_ports.update(port for _, port in self.addresses.values())
         self.recorder.start()
+        self.alerts.start()
         self.recorder.event("start", self.snapshot.service, self.snapshot.source)
         self._sweep()
         self.has_started = True
@@ -237,6 +240,7 @@ class App:
         if self._sweeper is not None:
             self._sweeper.cancel()
         self.recorder.stop()
+        alerts = self._loop.create_task(self.alerts.close(flush_s))  # Beside the rest.
         await self._end_tasks()
         await self._monitor.close()
         await self._discoveries.close()
@@ -246,6 +250,7 @@ class App:
         if self.servers is not None:
             await self.servers.close()
         await flushed
+        await alerts
         self.runtime.abort()
         await asyncio.sleep(0)  # For the loop to let go of what that was.
 
@@ -300,6 +305,7 @@ class App:
         if snapshot.log_level != self.snapshot.log_level:
             logging.getLogger("sidecar").setLevel(snapshot.log_level.upper())
         self.snapshot, self.settings = snapshot, loaded.settings
+        self.alerts.use(snapshot)
         for acceptor in self.acceptors:
             acceptor.on_reload()
         if self.has_started and not self.end_cause:

@@ -34,6 +34,7 @@ HEIGHTS = (
     ("sidecar.upstream",),
     ("sidecar.observe",),
     ("sidecar.record",),
+    ("sidecar.alerting",),
     ("sidecar.runtime", "sidecar.destinations"),
     ("sidecar.reloading",),
     ("sidecar.time_limits", "sidecar.accept.request_body", "sidecar.accept.response"),
@@ -163,6 +164,7 @@ def test_the_exporter_and_the_web_library_load_when_they_are_needed() -> None:
     users = {
         "aiohttp": (
             "sidecar.admin",
+            "sidecar.alerting.webhook_sink",
             "sidecar.demo",
             "sidecar.health.hooks",
             "sidecar.health.probes",
@@ -170,6 +172,7 @@ def test_the_exporter_and_the_web_library_load_when_they_are_needed() -> None:
             "sidecar.kube.api",
             "sidecar.kube.webhook",
         ),
+        "aiosmtplib": ("sidecar.alerting.mail_sink",),
         "dns": ("sidecar.discovery.dns",),
         "opentelemetry": ("sidecar.record.spans", "sidecar.record.tracing"),
         "prometheus_client": (

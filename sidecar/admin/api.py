@@ -16,6 +16,8 @@
     GET  /fault-groups          failures that are alike, as one; /fault-groups/ID
     GET  /events                breakers, reloads, drains
     GET  /traffic               rates of the last minute; /traffic/history
+    GET  /alerts                what fires, who was told, what is silenced
+    POST /alerts/silences       {"codes": ["316-CONN-REFUSED"], "for_s": 3600}
     GET  /openapi.json          this API, for machines
     GET  /log-level             and POST: debug, info, warning or error
     POST /reload                read the file again; 422 if it is rejected
@@ -37,6 +39,7 @@ from aiohttp import web
 
 import sidecar
 from sidecar.admin import page
+from sidecar.admin.alert_routes import AlertRoutes
 from sidecar.admin.endpoints import EndpointRoutes, standing
 from sidecar.admin.fault_routes import FaultRoutes, explained
 from sidecar.admin.guard import guarded, harden, refusal
@@ -74,6 +77,7 @@ def admin_application(
     """Return the admin server."""
     api, faults = _Api(context), FaultRoutes(context)
     endpoints, traffic = EndpointRoutes(context), TrafficRoutes(context)
+    alerts = AlertRoutes(context)
     application = web.Application(
         middlewares=[guarded(access), explained], client_max_size=max_body_bytes
     )
@@ -102,6 +106,9 @@ def admin_application(
     router.add_get("/events", faults.events)
     router.add_get("/traffic", traffic.traffic)
     router.add_get("/traffic/history", traffic.history)
+    router.add_get("/alerts", alerts.alerts)
+    router.add_post("/alerts/silences", alerts.silence)
+    router.add_delete("/alerts/silences/{id}", alerts.unsilence)
     router.add_get("/openapi.json", faults.openapi)
     router.add_get("/log-level", api.log_level)
     router.add_post("/log-level", api.set_log_level)

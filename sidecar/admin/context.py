@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
+    from sidecar.alerting.center import AlertCenter
     from sidecar.clock import Clock
     from sidecar.record.recorder import Recorder
     from sidecar.record.sources import RuntimeState
@@ -38,6 +39,10 @@ class AdminContext(Protocol):
     @property
     def recorder(self) -> Recorder:
         """Return who counts."""
+
+    @property
+    def alerts(self) -> AlertCenter:
+        """Return who tells people."""
 
     @property
     def reloader(self) -> Reloader:

@@ -2,13 +2,14 @@
 
 Masked are: a value whose key, or the `name` beside it, sounds like a secret; every
 value that a route writes into a header field, whatever its name; in a URL user,
-password and query.
+password and query; and of a webhook's URL the path, which often is a password.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from sidecar.settings.secret_source import without_path
 from sidecar.wire.secret_names import MASK, is_secret, without_secrets_of_urls
 
 __all__ = ["MASK", "masked"]
@@ -30,6 +31,8 @@ def masked(value: Any, key: str = "") -> Any:
 def _inner(around: dict[Any, Any], name: Any, inner: Any) -> Any:
     if name in _EDITS:
         return _values_masked(inner)
+    if name == "webhook" and isinstance(inner, dict) and inner.get("url"):
+        inner = {**inner, "url": without_path(str(inner["url"]))}
     named = str(around.get("name", "")) if name == "value" else str(name)
     return masked(inner, named)
 

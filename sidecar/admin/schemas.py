@@ -64,7 +64,15 @@ _EVENT = _object(
         "upstream": _TEXT,
         "detail": _TEXT,
     },
-    {"from": _TEXT, "to": _TEXT},
+    {
+        "from": _TEXT,
+        "to": _TEXT,
+        "state": _TEXT,  # These are of alerts.
+        "severity": _SEVERITY,
+        "group": _TEXT,
+        "receivers": {"type": "array", "items": _TEXT},
+        "notices": _COUNT,
+    },
 )
 _FAULT = _object(
     {
@@ -211,9 +219,27 @@ _HISTORY = _object(
     },
     {},
 )
+_TEXTS: Final = {"type": "array", "items": _TEXT, "maxItems": 100}
+_SELECTION: Final = {
+    "codes": {"type": "array", "items": _CODE, "maxItems": 100},
+    "families": _TEXTS,
+    "severities": {"type": "array", "items": _SEVERITY, "maxItems": 4},
+    "routes": _TEXTS,
+    "upstreams": _TEXTS,
+}
+_ALERTS = _object(
+    {
+        "firing": {"type": "array", "items": {"type": "object"}},
+        "receivers": {"type": "array", "items": {"type": "object"}},
+        "silences": {"type": "array", "items": ref("Silence")},
+        "notices": {"type": "array", "items": {"type": "object"}},
+    },
+    {},
+)
 
 SCHEMAS: Final[dict[str, Any]] = {
     "Application": _APPLICATION,
+    "Alerts": _ALERTS,
     "Attempt": _ATTEMPT,
     "Checked": _CHECKED,
     "Error": _object({"error": _TEXT}, {}),
@@ -232,5 +258,19 @@ SCHEMAS: Final[dict[str, Any]] = {
     "Traffic": _TRAFFIC,
     "TrafficHistory": _HISTORY,
     "TrafficInterval": _INTERVAL,
+    "Silence": _object(
+        {
+            "id": _TEXT,  # Empty: of the file, and not to be deleted here.
+            "until": _TIME,
+            "starts": _TIME,
+            "comment": _TEXT,
+            **_SELECTION,
+        },
+        {},
+    ),
+    "NewSilence": _object(
+        {"for_s": {"type": "number", "minimum": 1, "maximum": 604800}},
+        {"comment": {"type": "string", "maxLength": 200}, **_SELECTION},
+    ),
     "LogLevel": _object({"level": {"enum": ["debug", "info", "warning", "error"]}}, {}),
 }

@@ -20,7 +20,7 @@ _COMMANDS = {
     "diff": "tell what another configuration would change for traffic",
     "export": "print the routes as HTTPRoutes of the Gateway API",
     "faults": "show the catalogue of 316 codes",
-    "alerts": "print alert rules for Prometheus",
+    "alerts": "print alert rules for Prometheus, or try who is told without",
     "dashboard": "print a dashboard for Grafana",
     "inject": "put the sidecar into Kubernetes manifests",
     "webhook": "serve as the admission webhook that does so",

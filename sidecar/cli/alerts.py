@@ -1,7 +1,11 @@
-"""sidecar alerts: rules for Prometheus, from the routes and what they promise."""
+"""sidecar alerts: rules for Prometheus, from the routes and what they promise.
+
+With --test: try a receiver of the embedded alerts instead.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import re
 import sys
 from enum import Enum
@@ -9,15 +13,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sidecar.alerting.trial import try_receiver
 from sidecar.observe.alerts import general_groups
 from sidecar.observe.objectives import Objective, objective_groups
 from sidecar.observe.promql import Scope, equals
 from sidecar.observe.rules import RuleBook
 from sidecar.settings.compile import effective_slo
 from sidecar.settings.load import load_file
-from sidecar.settings.problem import SettingsError, shown
+from sidecar.settings.problem import SettingsError, nearest, shown
 
 if TYPE_CHECKING:
+    from sidecar.settings.load import Loaded
     from sidecar.settings.models import FileSettings
 
 _LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -50,6 +56,13 @@ def command(
     runbook: Annotated[
         str, typer.Option(metavar="URL", help="Where docs/faults.md can be read.")
     ] = "docs/faults.md",
+    test: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RECEIVER",
+            help="Send a test notice to a receiver of `alerts`, and print no rules.",
+        ),
+    ] = None,
 ) -> None:
     """Print alert rules: of the sidecar itself, and of each `slo` of a route.
 
@@ -57,11 +70,14 @@ def command(
     """
     scope = Scope([_matcher(word) for word in match or []])
     try:
-        settings = load_file(config).settings
+        loaded = load_file(config)
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(1)
-    book = rule_book(settings, scope, runbook)
+    if test is not None:
+        _try(loaded, test)
+        return
+    book = rule_book(loaded.settings, scope, runbook)
     is_object = form is Format.PROMETHEUSRULE
     sys.stdout.write(book.as_prometheusrule() if is_object else book.as_prometheus())
 
@@ -82,6 +98,23 @@ def rule_book(settings: FileSettings, scope: Scope, runbook: str) -> RuleBook:
         *objective_groups(objectives, settings.service, scope),
     )
     return RuleBook(settings.service, groups, runbook)
+
+
+def _try(loaded: Loaded, name: str) -> None:
+    """Send a test notice; exit 1 if it is not taken, 2 if there is no such receiver."""
+    plan = loaded.snapshot.alerts
+    found = next((each for each in plan.receivers if each.name == name), None)
+    if found is None:
+        hint = nearest(name, plan.names)
+        told = hint or f"there are: {', '.join(plan.names) or 'none'}"
+        sys.stderr.write(f"--test {shown(name)}: no such receiver ({told})\n")
+        sys.exit(2)
+    done = asyncio.run(try_receiver(loaded.snapshot, found))
+    if done.problem:
+        sys.stderr.write(f"{name}: {done.problem}\n")
+    if not done.is_sent:
+        sys.exit(1)
+    sys.stdout.write(f"{name}: taken: look whether it has come\n")
 
 
 def _matcher(word: str) -> str:

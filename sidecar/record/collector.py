@@ -22,6 +22,7 @@ import sidecar
 from sidecar.model import Limit
 from sidecar.policy.breaker import State
 from sidecar.record import process
+from sidecar.record.collector_alerts import alert_metrics
 from sidecar.record.collector_application import application_metrics
 from sidecar.record.collector_discovery import discovery_metrics
 from sidecar.record.collector_families import add_histogram, counter, prom_exemplar
@@ -131,6 +132,7 @@ class SidecarCollector(Collector):
             add_histogram(recovery, [code], histogram)
         yield recovery
         yield from self._fault_feed()
+        yield from alert_metrics(self._recorder.book.alerts)
 
     def _fault_feed(self) -> Iterator[Metric]:
         book = self._recorder.book

@@ -15,6 +15,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
+from sidecar.record.alert_counts import AlertCounts
 from sidecar.record.events import EventLog
 from sidecar.record.fault_feed import Failure, FaultFeed, id_of
 from sidecar.record.fault_hub import FaultHub
@@ -55,6 +56,7 @@ class FaultBook:
         self.groups = FaultGroups(requests_by_route, rng)
         self.events = EventLog()
         self.hub = FaultHub()
+        self.alerts = AlertCounts()
         self.sample: StormSample[Failure] = StormSample(rng)
         self._look_s = float("-inf")
         self.on_kept: list[Callable[[Failure], None]] = []

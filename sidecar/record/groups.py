@@ -176,6 +176,10 @@ class Group:
         end_s = self.last_s if self._succeeded_s is None else self._succeeded_s
         return max(0.0, end_s - self._began_s)
 
+    def age_s(self, now_s: float) -> float:
+        """Return how long ago the episode began."""
+        return max(0.0, now_s - self._began_s)
+
     def last_minute(self, now_s: float) -> int:
         """Return how many there were in the last minute, to a slice of it."""
         return sum(self._recent(now_s)[_MINUTE:])

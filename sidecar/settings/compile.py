@@ -18,6 +18,7 @@ from sidecar.policy.overload import OverloadLimits
 from sidecar.policy.retry import IDEMPOTENT, PRESETS, RetryRules
 from sidecar.settings import models, passing
 from sidecar.settings import snapshot as compiled
+from sidecar.settings.alerting import compile_alerts
 from sidecar.settings.application import compile_application
 from sidecar.settings.base import Settings
 from sidecar.settings.filters import fold
@@ -89,6 +90,7 @@ def compile_settings(
         fault_store=settings.faults.store,
         fault_store_age_s=settings.faults.store_age,
         fault_store_max_bytes=settings.faults.store_size,
+        alerts=compile_alerts(settings.alerts),
     )
 
 

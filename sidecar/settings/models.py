@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import AliasChoices, ConfigDict, Field, IPvAnyNetwork
 
 from sidecar.policy.retry import Condition
+from sidecar.settings.alerting import AlertSettings
 from sidecar.settings.application import ApplicationSettings
 from sidecar.settings.base import (
     AppCode,
@@ -451,5 +452,6 @@ class FileSettings(Settings):
     routes: tuple[RouteSettings, ...]
     telemetry: TelemetrySettings = TelemetrySettings()
     faults: FaultSettings = FaultSettings()
+    alerts: AlertSettings = AlertSettings()
     drain: DrainSettings = DrainSettings()
     log: LogSettings = LogSettings()

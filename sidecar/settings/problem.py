@@ -89,6 +89,8 @@ def _holds_secrets(path: tuple[str | int, ...]) -> bool:
     words = [part for part in path if isinstance(part, str)]
     if not words or words[-1] in _OPEN:
         return False
+    if words[-1] == "url" and "webhook" in words:
+        return True  # Whoever knows it can write there.
     is_condition = "matches" in words and not _CONDITIONS.isdisjoint(words)
     return (
         is_condition or not _EDITS.isdisjoint(words) or any(is_secret(w) for w in words)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network  # noqa: TC003 - pydantic asks for them
 from typing import TYPE_CHECKING
 
+from sidecar.settings.alert_plan import NO_ALERTS, AlertPlan
 from sidecar.settings.hosts import is_loopback
 
 if TYPE_CHECKING:
@@ -363,3 +364,4 @@ class Snapshot:
     fault_store: str | None = None  # A file for the records of failures.
     fault_store_age_s: float = 7 * 86400.0
     fault_store_max_bytes: int = 64 * 1024 * 1024
+    alerts: AlertPlan = NO_ALERTS

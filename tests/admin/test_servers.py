@@ -52,7 +52,8 @@ async def test_the_index_names_every_path() -> None:
             "/application",
             "/faults", "/faults/stream", "/faults/{id}", "/fault-groups",
             "/fault-groups/{id}", "/events", "/traffic", "/traffic/history",
-            "/page", "/page/licences.txt", "/openapi.json", "/log-level", "/quit",
+            "/page", "/page/licences.txt", "/alerts", "/alerts/silences",
+            "/alerts/silences/{id}", "/openapi.json", "/log-level", "/quit",
             "/reload",
         }  # fmt: skip
 

@@ -159,6 +159,8 @@ async def test_no_handler_that_changes_something_is_reached_by_another_method() 
         "release_breaker",
         "hold_endpoint",
         "release_endpoint",
+        "silence",
+        "unsilence",
         "set_log_level",
         "reload",
         "quit",

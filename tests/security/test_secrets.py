@@ -37,7 +37,7 @@ HEADERS = (
     f"baggage: user={CANARY}",
 )
 READS = ("/", "/config", "/routes", "/upstreams", "/breakers", "/faults?limit=1000",
-         "/log-level", f"/faults/{'0' * 20}")  # fmt: skip
+         "/log-level", "/alerts", "/events", f"/faults/{'0' * 20}")  # fmt: skip
 PROBES = ("/metrics", "/healthz/ready")
 _PLACE = re.compile(r"(\w+) 127\.0\.0\.1:(\d+)")
 
@@ -99,6 +99,21 @@ def settings(origin: int, collector: str, folder: Path) -> dict[str, Any]:
              **route, "upstream": "tls"},
             {"name": "all", "hosts": ["test"], **route, "timeouts": short},
         ],
+        "alerts": {
+            "receivers": {
+                "hook": {"webhook": {"url": f"http://127.0.0.1:1/{CANARY}"}},
+                "sign": {"webhook": {
+                    "url": f"http://u:{CANARY}@127.0.0.1:{origin}/own?{CANARY}",
+                    "format": "dingtalk", "secret_file": f"{folder}/token",
+                }},
+                "post": {"mail": {
+                    "host": "127.0.0.1", "port": origin, "from": "a@b.test",
+                    "to": ["c@d.test"], "starttls": False, "username": "u",
+                    "password_file": f"{folder}/token",
+                }},
+            },
+            "group_wait": "0s",
+        },
         "telemetry": {
             "tracing": {"enabled": True, "sample_ratio": 1.0, "endpoint": collector},
             "access_log": {"mode": "all"},

