@@ -1,6 +1,7 @@
 """The admin API: what the sidecar is, does and met, as JSON.
 
-    GET  /                      what there is
+    GET  /                      what there is; for browsers the page
+    GET  /page                  the page, whoever asks
     GET  /config                the settings in force, secrets masked
     GET  /routes /upstreams /breakers
     POST /breakers/NAME         {"state": "open", "for_s": 60}: hold it by hand
@@ -15,6 +16,7 @@
     GET  /events                breakers, reloads, drains
     GET  /alerts                what fires, who was told, what is silenced
     POST /alerts/silences       {"codes": ["316-CONN-REFUSED"], "for_s": 3600}
+    GET  /traffic               rates of the last minute; /traffic/history
     GET  /openapi.json          this API, for machines
     GET  /log-level             and POST: debug, info, warning or error
     POST /reload                read the file again; 422 if it is rejected
@@ -28,12 +30,14 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
 import sidecar
+from sidecar.admin import page
 from sidecar.admin.alert_routes import AlertRoutes
 from sidecar.admin.endpoints import EndpointRoutes, standing
 from sidecar.admin.fault_routes import FaultRoutes, explained
@@ -42,9 +46,16 @@ from sidecar.admin.holds import AUTO, read_hold, text_of
 from sidecar.admin.masking import masked
 from sidecar.admin.openapi import told
 from sidecar.admin.schemas import ref
+from sidecar.admin.traffic_routes import TrafficRoutes
 from sidecar.descriptors import most_clients
 from sidecar.policy.breaker import State
-from sidecar.record.sources import breakers_of, in_flight_of, total_of, worst_breaker
+from sidecar.record.sources import (
+    breaker_word,
+    breakers_of,
+    in_flight_of,
+    total_of,
+    worst_breaker,
+)
 from sidecar.reloading import REJECTED
 
 if TYPE_CHECKING:
@@ -64,13 +75,16 @@ def admin_application(
 ) -> web.Application:
     """Return the admin server."""
     api, faults = _Api(context), FaultRoutes(context)
-    endpoints, alerts = EndpointRoutes(context), AlertRoutes(context)
+    endpoints, traffic = EndpointRoutes(context), TrafficRoutes(context)
+    alerts = AlertRoutes(context)
     application = web.Application(
         middlewares=[guarded(access), explained], client_max_size=max_body_bytes
     )
     application.on_response_prepare.append(harden)
     router = application.router
     router.add_get("/", api.index)
+    router.add_get("/page", page.page)
+    router.add_get("/page/licences.txt", page.licences)
     router.add_get("/config", api.config)
     router.add_get("/routes", api.routes)
     router.add_get("/upstreams", api.upstreams)
@@ -91,6 +105,8 @@ def admin_application(
     router.add_get("/alerts", alerts.alerts)
     router.add_post("/alerts/silences", alerts.silence)
     router.add_delete("/alerts/silences/{id}", alerts.unsilence)
+    router.add_get("/traffic", traffic.traffic)
+    router.add_get("/traffic/history", traffic.history)
     router.add_get("/openapi.json", faults.openapi)
     router.add_get("/log-level", api.log_level)
     router.add_post("/log-level", api.set_log_level)
@@ -106,16 +122,21 @@ class _Api:
     def __init__(self, context: AdminContext) -> None:
         self._context = context
 
-    @told()
+    @told(kinds=("application/json", "text/html"), errors=(503,))
     async def index(self, request: web.Request) -> web.Response:
         """Show what there is."""
+        if page.prefers_html(request):
+            return page.shown(request)
         snapshot = self._context.snapshot
         return _json(
             {
                 "service": snapshot.service,
+                "host": socket.gethostname(),
                 "version": sidecar.__version__,
                 "config_version": snapshot.version,
                 "ready": not self._context.not_ready_reason,
+                "not_ready_reason": self._context.not_ready_reason,
+                "trace_url": snapshot.trace_url,
                 "fault_store": _store(self._context.recorder.book),
                 "paths": sorted({r.canonical for r in request.app.router.resources()}),
             }
@@ -249,7 +270,7 @@ def _level_name() -> str:
 
 
 def _route(state: RouteState, now_s: float) -> dict[str, Any]:
-    route, breaker = state.route, worst_breaker(state, now_s)
+    route = state.route
     return {
         "name": route.name,
         "listener": route.listener,
@@ -257,7 +278,7 @@ def _route(state: RouteState, now_s: float) -> dict[str, Any]:
         "matches": [f"{m.path.kind} {m.path.value}" for m in route.matches],
         "upstream": route.upstream,
         "in_flight": in_flight_of(state),
-        "breaker": "off" if breaker is None else breaker.state_at(now_s).value,
+        "breaker": breaker_word(state, now_s),
     }
 
 

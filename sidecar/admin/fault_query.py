@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 SHOWN: Final = 100
 _MAX_SEQ: Final = 2**53 - 1  # What JSON numbers hold.
+TRAFFIC_ROUTES: Final = 50  # That may be asked for at once.
 FORMATS: Final = ("json", "jsonl", "csv")
 
 
@@ -56,6 +57,13 @@ GROUP_QUERY = (
     Param("state", "where it stands", _choice(*(s.value for s in State))),
     LIMIT,
 )
+STREAM_QUERY = (
+    *OF_FAULTS,
+    Param(
+        "traffic", "whether numbers of traffic are told, too", _choice("true", "false")
+    ),
+)
+TRAFFIC_QUERY = (Param("route", "of this route, too", most=TRAFFIC_ROUTES),)
 EVENT_QUERY = (Param("kind", "such as breaker"), UPSTREAM, SINCE, LIMIT, CURSOR)
 
 

@@ -18,14 +18,15 @@ from sidecar.admin.fault_query import (
     EVENT_QUERY,
     FAULT_QUERY,
     GROUP_QUERY,
-    OF_FAULTS,
     SHOWN,
+    STREAM_QUERY,
     filter_of,
     since_of,
 )
 from sidecar.admin.fault_stream import FaultStream
 from sidecar.admin.guard import refusal
 from sidecar.admin.openapi import QueryError, checked, document, told
+from sidecar.admin.repeat import repeated
 from sidecar.record.fault_feed import full_record_of, id_of, record_of
 from sidecar.record.fault_schema import StoreError
 from sidecar.record.moments import iso_time
@@ -69,7 +70,7 @@ class FaultRoutes:
         page, next_before = await self._page(
             wanted, before, int(query.get("limit", SHOWN))
         )
-        response = await _listed([record for _, record in page])
+        response = await listed([record for _, record in page])
         if next_before:
             url = request.rel_url.update_query(cursor=str(next_before))
             response.headers["Link"] = f'<{url}>; rel="next"'
@@ -85,17 +86,17 @@ class FaultRoutes:
             record = await self._book.store.find(wanted)
         if record is None:
             return refusal(404, f"no fault {wanted!r} is kept")
-        return _json(record)
+        return _json({**record, "repeat": self._repeated(record)})
 
-    @told(query=OF_FAULTS, kinds=("text/event-stream",), errors=(400, 503))
+    @told(query=STREAM_QUERY, kinds=("text/event-stream",), errors=(400, 503))
     async def stream(self, request: web.Request) -> web.StreamResponse:
         """Tell failures and events as they happen, as server-sent events."""
-        query = checked(request.query, OF_FAULTS)
+        query = checked(request.query, STREAM_QUERY)
         wanted = filter_of(query, self._context.clock.wall_ns())
         hub = self._book.hub
         if hub.is_closed:
             return refusal(503, "the sidecar drains")
-        listener = hub.join()
+        listener = hub.join(wants_traffic=query.get("traffic") == "true")
         if listener is None:
             error = f"{len(hub.listeners)} listen already: there is no room for more"
             return refusal(503, error)
@@ -119,7 +120,7 @@ class FaultRoutes:
             if is_so and _is_wanted(group, wanted):
                 shown = self._group(group, now_s, traffic)
                 found += [shown] if wanted.has_text(shown) else []
-        return await _listed(found)
+        return await listed(found)
 
     @told(returns="FaultGroup")
     async def group(self, request: web.Request) -> web.Response:
@@ -145,7 +146,7 @@ class FaultRoutes:
             before=int(query.get("cursor", 0)),
         )
         events = list(islice(found, limit + 1))
-        response = await _listed([event.as_record() for event in events[:limit]])
+        response = await listed([event.as_record() for event in events[:limit]])
         if limit and len(events) > limit:
             url = request.rel_url.update_query(cursor=str(events[limit - 1].seq))
             response.headers["Link"] = f'<{url}>; rel="next"'
@@ -155,6 +156,12 @@ class FaultRoutes:
     async def openapi(self, request: web.Request) -> web.Response:
         """Show this API as an OpenAPI document."""
         return _json(document(request.app))
+
+    def _repeated(self, record: dict[str, Any]) -> str | None:
+        states = self._context.runtime.routes
+        name = record["route"]
+        found = next((s.route for s in states if s.route.name == name), None)
+        return repeated(record, self._context.addresses, found)
 
     async def _page(
         self, wanted: FaultFilter, before: int, limit: int
@@ -269,7 +276,7 @@ def _is_wanted(group: Group, wanted: FaultFilter) -> bool:
     )
 
 
-async def _listed(values: list[dict[str, Any]]) -> web.Response:
+async def listed(values: list[dict[str, Any]]) -> web.Response:
     """Return a JSON array, encoded a few at a time for the traffic to pass."""
     pieces = []
     for start in range(0, len(values), _BATCH):

@@ -1,7 +1,8 @@
-"""Faults and events as they happen: server-sent events.
+"""Faults, events and traffic as they happen: server-sent events.
 
     id: 17                  event: fault    data: the record
                             event: event    data: a breaker moved, a reload, ...
+                            event: traffic  data: an interval's, if it is asked for
                             event: skipped  data: how many this reader was too slow for
                             event: end      the sidecar drains
 
@@ -19,6 +20,7 @@ from aiohttp import web
 
 from sidecar.admin.door import DOOR
 from sidecar.record.fault_feed import Failure, record_of
+from sidecar.record.traffic import Tick
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,6 +88,9 @@ class FaultStream:
                 await self._write(": still here\n\n")
 
     async def _tell(self, items: Sequence[Item]) -> None:
+        for tick in (item for item in items if isinstance(item, Tick)):
+            for _ in iter(tick.encode_some, True):
+                await asyncio.sleep(0)
         for start in range(0, len(items), _BATCH):
             text = "".join(map(self._text_of, items[start : start + _BATCH]))
             if text:
@@ -97,6 +102,8 @@ class FaultStream:
         self._request.app[DOOR].asked(self._request.protocol)
 
     def _text_of(self, item: Item) -> str:
+        if isinstance(item, Tick):
+            return f"event: traffic\ndata: {item.as_json()}\n\n"
         if not isinstance(item, Failure):
             data = json.dumps(item.as_record(), default=str)
             return f"event: event\ndata: {data}\n\n"

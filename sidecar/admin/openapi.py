@@ -7,6 +7,7 @@ What it takes is declared once: the same `Param` checks a request, and is told h
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -40,6 +41,7 @@ class Param:
     name: str
     about: str
     schema: dict[str, Any] = field(default_factory=lambda: {"type": "string"})
+    most: int = 0  # How often it may come; 0: it is one, of which the last counts.
 
     def check(self, value: str) -> None:
         """Tell what is wrong with a value.
@@ -94,11 +96,15 @@ def checked(query: Mapping[str, str], params: tuple[Param, ...]) -> dict[str, st
         QueryError: One is not.
     """
     known = {param.name: param for param in params}
+    times = Counter(name for name, _ in query.items())  # It may come repeatedly.
     for name, value in query.items():
         if name not in known:
             msg = f"there is no parameter {name!r}; there are {', '.join(known)}"
             raise QueryError(msg)
         known[name].check(value)
+        if 0 < known[name].most < times[name]:
+            msg = f"{name} comes {times[name]} times; it may {known[name].most} times"
+            raise QueryError(msg)
     return dict(query)
 
 
@@ -151,11 +157,14 @@ def _places(path: str) -> list[dict[str, Any]]:
 
 
 def _param(param: Param) -> dict[str, Any]:
+    schema = param.schema
+    if param.most:
+        schema = {"type": "array", "items": schema, "maxItems": param.most}
     return {
         "name": param.name,
         "in": "query",
         "description": param.about,
-        "schema": param.schema,
+        "schema": schema,
     }
 
 

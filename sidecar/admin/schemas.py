@@ -9,7 +9,9 @@ from typing import Any, Final
 
 from sidecar.faults.spec import Layer, Severity, Trigger
 from sidecar.model import Origin, Phase, Processed
+from sidecar.policy.breaker import State as BreakerState
 from sidecar.record.groups import State, Trend
+from sidecar.record.traffic import KEPT
 
 _TEXT: Final = {"type": "string"}
 _COUNT: Final = {"type": "integer", "minimum": 0}
@@ -17,6 +19,7 @@ _NUMBER: Final = {"type": "number"}
 _FLAG: Final = {"type": "boolean"}
 _TIME: Final = {"type": "string", "format": "date-time"}
 _CODE: Final = {"type": "string", "pattern": "^316(-[A-Z0-9]+)+$"}
+_BREAKERS: Final = [state.value for state in BreakerState]
 _SEVERITY: Final = {"enum": [severity.name for severity in Severity]}
 
 
@@ -117,6 +120,7 @@ _FAULT = _object(
         "stack": {"type": "array", "items": _TEXT},
         "events": {"type": "array", "items": ref("Event")},
         "build": {"type": "object"},
+        "repeat": {"type": ["string", "null"]},
     },
 )
 _GROUP = _object(
@@ -166,6 +170,48 @@ _ALERTS = _object(
     {},
 )
 
+_MAYBE: Final = {"type": ["number", "null"]}
+_QUANTILES: Final = {"p50_s": _MAYBE, "p95_s": _MAYBE, "p99_s": _MAYBE}
+_NOW: Final = {"in_flight": _COUNT, "breaker": {"enum": [*_BREAKERS, "off"]}}
+_TRAFFIC = _object(
+    {
+        "route": _TEXT,
+        "listener": _TEXT,
+        "upstream": _TEXT,
+        "requests_per_s": _NUMBER,
+        "success_ratio": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
+        **_QUANTILES,
+        **_NOW,
+    },
+    {},
+)
+_FIGURES: Final = {"requests": _COUNT, "failures": _COUNT, **_QUANTILES}
+_INTERVAL = _object(
+    {
+        "time": _TIME,
+        "interval_s": _NUMBER,
+        "total": _object(_FIGURES, {}),
+        "routes": {
+            "type": "array",
+            "items": _object({"route": _TEXT, **_FIGURES, **_NOW}, {}),
+        },
+    },
+    {},
+)
+_COLUMNS: Final = {
+    name: {"type": "array", "items": kind, "maxItems": KEPT}
+    for name, kind in _FIGURES.items()
+}
+_HISTORY = _object(
+    {
+        "interval_s": _NUMBER,
+        "end": _TIME,
+        "total": _object(_COLUMNS, {}),
+        "routes": {"type": "array", "items": _object({"route": _TEXT, **_COLUMNS}, {})},
+    },
+    {},
+)
+
 SCHEMAS: Final[dict[str, Any]] = {
     "Alerts": _ALERTS,
     "Attempt": _ATTEMPT,
@@ -195,5 +241,8 @@ SCHEMAS: Final[dict[str, Any]] = {
         {"for_s": {"type": "number", "minimum": 1, "maximum": 604800}},
         {"comment": {"type": "string", "maxLength": 200}, **_SELECTION},
     ),
+    "Traffic": _TRAFFIC,
+    "TrafficHistory": _HISTORY,
+    "TrafficInterval": _INTERVAL,
     "LogLevel": _object({"level": {"enum": ["debug", "info", "warning", "error"]}}, {}),
 }

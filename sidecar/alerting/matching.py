@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from sidecar.record.groups import QUIET_S
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,6 +11,8 @@ if TYPE_CHECKING:
     from sidecar.settings.alert_plan import Rule, Selection
 
     ShareOf = Callable[[Group], float]
+
+_SILENT_S: Final = 60.0  # Rates and shares are of as long.
 
 
 def selects(select: Selection, group: Group) -> bool:
@@ -60,7 +60,7 @@ def holds(rule: Rule, seen: Seen) -> bool:
 
     Of a group that is silent for a minute it is not: nobody knows how it stands.
     """
-    is_quiet = seen.now_s - seen.group.last_s >= QUIET_S
+    is_quiet = seen.now_s - seen.group.last_s >= _SILENT_S
     if is_quiet or not selects(rule.select, seen.group):
         return False
     if rule.states and seen.state.value not in rule.states:

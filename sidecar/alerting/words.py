@@ -52,13 +52,11 @@ class Sender:
 
     def page_of(self, notice: Notice) -> str:
         """Return where the group is shown; empty where nobody said."""
-        return f"{self.page_url.rstrip('/')}/fault-groups/{notice.group}" * bool(
-            self.page_url
-        )
+        return f"{self.page_url}#group={notice.group}" if self.page_url else ""
 
     def runbook_of(self, notice: Notice) -> str:
         """Return where its code is explained; empty where nobody said."""
-        return f"{self.runbook_url}#{notice.code.lower()}" * bool(self.runbook_url)
+        return f"{self.runbook_url}#{notice.code.lower()}" if self.runbook_url else ""
 
 
 def line(text: str, most: int = _MAX_CHARS) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sidecar.record.histogram import DURATION_BOUNDS_S
+from sidecar.record.histogram import DURATION_BOUNDS_S, quantile_s
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,31 +67,6 @@ def rows(app: App) -> list[Row]:
         row.p50_s = quantile_s(DURATION_BOUNDS_S, counts[name], 0.5)
         row.p95_s = quantile_s(DURATION_BOUNDS_S, counts[name], 0.95)
     return list(found.values())
-
-
-def quantile_s(
-    bounds_s: Sequence[float], counts: Sequence[int], ratio: float
-) -> float | None:
-    """Return about which duration `ratio` of the requests stayed under.
-
-    Args:
-        bounds_s: Upper bound of each bucket but the last, which has none.
-        counts: Requests in each bucket.
-        ratio: Such as 0.95.
-
-    Returns:
-        Seconds, straight between the bounds of its bucket; the last bound for
-        what is above it; None if nothing was counted.
-    """
-    rank = ratio * sum(counts)
-    below = 0
-    for index, count in enumerate(counts[:-1]):
-        if count and below + count >= rank:
-            low_s = bounds_s[index - 1] if index else 0.0
-            share = (rank - below) / count
-            return low_s + (bounds_s[index] - low_s) * share
-        below += count
-    return bounds_s[-1] if sum(counts) else None
 
 
 def last_faults(app: App, most: int) -> list[Met]:

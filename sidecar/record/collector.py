@@ -125,7 +125,8 @@ class SidecarCollector(Collector):
         yield faults
         recovery = HistogramMetricFamily(
             "app_fault_recovery_seconds",
-            "From a route's first fault of a code to its first success after it.",
+            "From the first failure of a group of a route to the first success after "
+            "its last, told when it has been quiet for faults.recovered_after.",
             labels=["error_code"],
         )
         for code, histogram in store.recoveries.items():

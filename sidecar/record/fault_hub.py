@@ -1,4 +1,4 @@
-"""Failures and events for those who listen while they happen.
+"""Failures, events and traffic for those who listen while they happen.
 
     publish --> deque of each listener (bounded) --> its own coroutine: encode, write
 
@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 if TYPE_CHECKING:
     from sidecar.record.events import Event
     from sidecar.record.fault_feed import Failure
+    from sidecar.record.traffic import Tick
 
-    Item: TypeAlias = Failure | Event
+    Item: TypeAlias = Failure | Event | Tick
 
 MAX_LISTENERS: Final = 8
 MAX_WAITING: Final = 500
@@ -27,14 +28,16 @@ class Listener:
     """One who listens.
 
     Attributes:
+        wants_traffic: Beside failures and events.
         is_over: Nothing will come any more.
     """
 
-    def __init__(self, hub: FaultHub) -> None:
+    def __init__(self, hub: FaultHub, *, wants_traffic: bool) -> None:
         self._hub = hub
         self._waiting: deque[Item] = deque()
         self._skipped = 0
         self._is_told = asyncio.Event()
+        self.wants_traffic = wants_traffic
         self.is_over = False
 
     def put(self, item: Item) -> None:
@@ -80,11 +83,16 @@ class FaultHub:
         self.skipped = 0
         self.is_closed = False
 
-    def join(self) -> Listener | None:
+    @property
+    def wants_traffic(self) -> bool:
+        """Tell whether traffic need be published."""
+        return any(listener.wants_traffic for listener in self.listeners)
+
+    def join(self, *, wants_traffic: bool = False) -> Listener | None:
         """Listen from now on; None: there are enough, or it is over."""
         if self.is_closed or len(self.listeners) >= self._most:
             return None
-        listener = Listener(self)
+        listener = Listener(self, wants_traffic=wants_traffic)
         self.listeners.add(listener)
         return listener
 
@@ -96,6 +104,12 @@ class FaultHub:
         """Tell all who listen."""
         for listener in self.listeners:
             listener.put(item)
+
+    def publish_traffic(self, tick: Tick) -> None:
+        """Tell those who asked for it: to others it would be an empty message."""
+        for listener in self.listeners:
+            if listener.wants_traffic:
+                listener.put(tick)
 
     def close(self) -> None:
         """Let all who listen end, and nobody begin."""

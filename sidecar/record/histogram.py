@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # OpenTelemetry HTTP semantic conventions, http.server.request.duration.
 DURATION_BOUNDS_S: Final[tuple[float, ...]] = (
@@ -46,3 +49,28 @@ class Histogram:
         self.counts[bucket] += 1
         self.sum_s += seconds
         return bucket
+
+
+def quantile_s(
+    bounds_s: Sequence[float], counts: Sequence[int], ratio: float
+) -> float | None:
+    """Return about which duration `ratio` of the requests stayed under.
+
+    Args:
+        bounds_s: Upper bound of each bucket but the last, which has none.
+        counts: Requests in each bucket.
+        ratio: Such as 0.95.
+
+    Returns:
+        Seconds, straight between the bounds of its bucket; the last bound for
+        what is above it; None if nothing was counted.
+    """
+    rank = ratio * sum(counts)
+    below = 0
+    for index, count in enumerate(counts[:-1]):
+        if count and below + count >= rank:
+            low_s = bounds_s[index - 1] if index else 0.0
+            share = (rank - below) / count
+            return low_s + (bounds_s[index] - low_s) * share
+        below += count
+    return bounds_s[-1] if sum(counts) else None

@@ -181,6 +181,12 @@ def worst_breaker(route: RouteState, now_s: float) -> CircuitBreaker | None:
     )
 
 
+def breaker_word(route: RouteState, now_s: float) -> str:
+    """Return how its worst breaker stands; "off" if it has none."""
+    breaker = worst_breaker(route, now_s)
+    return "off" if breaker is None else breaker.state_at(now_s).value
+
+
 def total_of(upstream: UpstreamState, count: Callable[[UpstreamState], int]) -> int:
     """Return what is counted of an upstream and its parts."""
     return sum(map(count, (upstream, *upstream.parts)))

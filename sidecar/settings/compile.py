@@ -79,6 +79,8 @@ def compile_settings(
         first_answer_s=settings.discovery.first_answer,
         admin_token_file=settings.admin.token_file,
         admin_socket=settings.admin.socket,
+        trace_url=settings.admin.trace_url,
+        recovered_after_s=settings.faults.recovered_after,
         fault_store=settings.faults.store,
         fault_store_age_s=settings.faults.store_age,
         fault_store_max_bytes=settings.faults.store_size,

@@ -352,6 +352,8 @@ class Snapshot:
     first_answer_s: float = 5.0  # To wait for endpoints before they are needed.
     admin_token_file: str | None = None
     admin_socket: str | None = None
+    trace_url: str | None = None  # Where a trace is shown: has "{trace_id}".
+    recovered_after_s: float = 60.0  # Without a failure: less, and every lull were one.
     fault_store: str | None = None  # A file for the records of failures.
     fault_store_age_s: float = 7 * 86400.0
     fault_store_max_bytes: int = 64 * 1024 * 1024

@@ -50,7 +50,8 @@ async def test_the_index_names_every_path() -> None:
             "/upstreams/{name}/endpoints/{address}",
             "/faults", "/faults/stream", "/faults/{id}", "/fault-groups",
             "/fault-groups/{id}", "/events", "/alerts", "/alerts/silences",
-            "/alerts/silences/{id}", "/openapi.json", "/log-level", "/quit",
+            "/alerts/silences/{id}", "/traffic", "/traffic/history",
+            "/page", "/page/licences.txt", "/openapi.json", "/log-level", "/quit",
             "/reload",
         }  # fmt: skip
 

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from sidecar.faults.spec import Severity
 
 START_S = 1000.0
-SENDER = Sender("shop", "pod-1", "http://127.0.0.1:15000", "https://docs.test/faults")
+SENDER = Sender(
+    "shop", "pod-1", "http://127.0.0.1:15000/page", "https://docs.test/faults"
+)
 HOOK = "hook: {webhook: {url: 'http://127.0.0.1:1/'}}"
 MAIL = "post: {mail: {host: 127.0.0.1, from: a@b.test, to: [c@d.test]}}"
 
@@ -40,7 +42,7 @@ class Told:
     def __init__(self, alerts: str = "", *, most: int = 500) -> None:
         self.now_s = START_S
         self.requests: dict[str, int] = {}
-        self.groups = FaultGroups(lambda: dict(self.requests), Random(316), most)
+        self.groups = FaultGroups(lambda: dict(self.requests), Random(316), most=most)
         self.book = AlertBook(plan(alerts))
 
     def fail(

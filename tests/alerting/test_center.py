@@ -256,7 +256,9 @@ async def test_a_receiver_that_hangs_costs_traffic_nothing(kind: str) -> None:
 
 async def test_a_failure_of_traffic_is_told_with_its_record() -> None:
     async with hook() as found:
-        keys = top({"oncall": webhook(found.url)}, page_url="http://127.0.0.1:15000")
+        keys = top(
+            {"oncall": webhook(found.url)}, page_url="http://127.0.0.1:15000/page"
+        )
         async with proxied(endpoints=["127.0.0.1:1"], top=keys) as proxy:
             assert status_of(await proxy.get()) == 502
             body = await found.told()
@@ -265,7 +267,7 @@ async def test_a_failure_of_traffic_is_told_with_its_record() -> None:
             assert alert["fault_id"] == record["fault_id"]
             assert alert["trace_id"] == record["trace_id"]
             assert alert["group"] == record["group"]
-            assert alert["page"].endswith(f"/fault-groups/{record['group']}")
+            assert alert["page"].endswith(f"/page#group={record['group']}")
             while not await metric_of(
                 proxy, "sidecar_alert_notices_total", receiver="oncall", result="sent"
             ):

@@ -22,7 +22,7 @@ FACTS = (
     "1.5/s", "25.0%", "2023-11-14T22:13:20.000Z", "Is the application up?", "pod-1",
     "shop", "0123456789abcdef", "018bcfe5680012345678",
     "0af7651916cd43dd8448eb211c80319c",
-    "http://127.0.0.1:15000/fault-groups/0123456789abcdef",
+    "http://127.0.0.1:15000/page#group=0123456789abcdef",
     "https://docs.test/faults#316-conn-refused",
 )  # fmt: skip
 
@@ -53,7 +53,7 @@ def test_the_generic_body_has_each_fact_under_its_name() -> None:
     assert alert["key"] == "shop/0123456789abcdef"
     assert alert["detail"] == "127.0.0.1:8080: connection refused"
     assert alert["share_of_traffic"] == 0.25
-    assert alert["page"].endswith("/fault-groups/0123456789abcdef")
+    assert alert["page"].endswith("/page#group=0123456789abcdef")
     assert alert["runbook"] == "https://docs.test/faults#316-conn-refused"
 
 
