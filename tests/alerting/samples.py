@@ -40,7 +40,7 @@ class Told:
     def __init__(self, alerts: str = "", *, most: int = 500) -> None:
         self.now_s = START_S
         self.requests: dict[str, int] = {}
-        self.groups = FaultGroups(lambda: dict(self.requests), Random(316), most)
+        self.groups = FaultGroups(lambda: dict(self.requests), Random(316), most=most)
         self.book = AlertBook(plan(alerts))
 
     def fail(
