@@ -193,8 +193,8 @@ async def test_events_tell_what_was_done_to_the_proxy() -> None:
 
 async def test_exports_are_whole_and_one_record_a_line() -> None:
     async with both() as (proxy, admin):
-        for number in range(150):  # More than a page.
-            fail(proxy, number)
+        for number in range(150):  # More than a page; of a group each, so all are kept.
+            fail(proxy, number, status=400 + number)
         async with admin.session.get("/faults?format=jsonl&code=316-CONN-RESET") as got:
             assert got.content_type == "application/jsonl"
             lines = (await got.text()).splitlines()
