@@ -309,6 +309,40 @@ def test_a_thousand_routes_are_a_table_of_a_few_dozen_rows(
                 expect(lines).to_have_count(1)
 
 
+WATCHED = """
+alerts:
+  receivers: {{oncall: {{webhook: {{url: "http://127.0.0.1:{nobody}/"}}}}}}
+  group_wait: 0s
+"""
+CHECKED = """health:
+  listen: "127.0.0.1:0"
+  application:
+    {{tcp: {{port: {nobody}}}, interval: 200ms, timeout: 100ms, start_period: 0s,
+     when_unhealthy: pass}}"""
+
+
+def test_an_unhealthy_application_and_who_is_told_are_seen(
+    browser: Browser, tmp_path: Path
+) -> None:
+    with origin() as address:
+        config = CONFIG.replace("ORIGIN", address) + WATCHED
+        config = config.replace('health: {{listen: "127.0.0.1:0"}}', CHECKED)
+        with serving(tmp_path, config) as addresses:
+            there = Place(addresses)
+            ask(f"{there.inbound}/gone", "POST")
+            with looking(browser, there.page) as page:
+                application = page.locator("#application")
+                expect(application).to_contain_text("unhealthy")
+                not_ready = page.locator(".top").get_by_text("not ready")
+                expect(not_ready).to_be_visible()
+                alerts = page.locator("#alerts")
+                expect(alerts).to_contain_text("oncall")
+                alerts.get_by_role("button", name="316-LOCAL-UNHEALTHY").click()
+                expect(page.locator(".group.open")).to_contain_text(
+                    "316-LOCAL-UNHEALTHY"
+                )
+
+
 def test_pausing_keeps_what_is_shown(browser: Browser, place: Place) -> None:
     with looking(browser, place.page) as page:
         expect(page.get_by_text("Nothing has failed since")).to_be_visible()

@@ -17,6 +17,7 @@ import {
 import "./style.css";
 import { choice, nextTheme } from "./theme.js";
 import { Upstreams } from "./upstreams.js";
+import { Alerts, Application } from "./watch.js";
 
 const LINKS = {
   connecting: "connecting", live: "live", polling: "polling", lost: "no connection",
@@ -42,7 +43,7 @@ function Page() {
         <Single />
         <div class="columns">
           <div><Groups /><Events /></div>
-          <div><Routes /><Upstreams /></div>
+          <div><Application /><Alerts /><Routes /><Upstreams /></div>
         </div>
       </main>
       {isHelping && <Help onClose={() => setHelping(false)} />}

@@ -11,7 +11,7 @@ import { computed, signal } from "@preact/signals";
 import { Refused, ask, follow } from "./api.js";
 import { byUrgency, isFound, isOver } from "./format.js";
 import type {
-  Breaker, Fault, Group, Happening, History, Info, Point, Route, Series, Tick, Upstream,
+  Alerts, Application, Breaker, Fault, Group, Happening, History, Info, Point, Route, Series, Tick, Upstream,
 } from "./types.js";
 
 const SOON_MS = 2_000;
@@ -31,6 +31,8 @@ export const groups = signal<Group[]>([]);
 export const routes = signal<Route[]>([]);
 export const upstreams = signal<Upstream[]>([]);
 export const breakers = signal<Breaker[]>([]);
+export const application = signal<Application | null>(null);
+export const alerts = signal<Alerts | null>(null);
 export const events = signal<Happening[]>([]);
 export const now = signal(Date.now());
 export const intervalS = signal(2);
@@ -108,6 +110,12 @@ const askers = {
   breakers: new Asker(async () => {
     breakers.value = await ask<Breaker[]>("/breakers");
   }),
+  application: new Asker(async () => {
+    application.value = await ask<Application>("/application");
+  }),
+  alerts: new Asker(async () => {
+    alerts.value = await ask<Alerts>("/alerts");
+  }),
   events: new Asker(async () => {
     events.value = await ask<Happening[]>(`/events?limit=${KEPT_EVENTS}`);
   }, 6 * SELDOM_MS),
@@ -179,7 +187,9 @@ function happened(event: Happening): void {
   askers.upstreams.soon();
   askers.breakers.soon();
   askers.groups.soon();
-  if (event.kind === "reload" || event.kind === "drain") askers.info.soon();
+  if (event.kind === "application") askers.application.soon();
+  if (event.kind === "alert") askers.alerts.soon();
+  if (["reload", "drain", "application"].includes(event.kind)) askers.info.soon();
 }
 
 // Asks for the last minutes of some routes, whose charts are shown from now on.

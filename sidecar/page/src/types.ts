@@ -139,6 +139,29 @@ export interface Breaker {
   retry_after_s: number;
 }
 
+export interface Application {
+  state: string; // "off" where nothing is checked.
+  check: string;
+  since_s: number;
+  failures_in_a_row: number;
+  wants_restart: boolean;
+  memory_bytes: number | null;
+  checks: { time: string; result: string; reason: string; ms: number }[];
+  hooks: { time: string; result: string; detail: string }[];
+}
+
+export interface Alerts {
+  firing: {
+    group: string;
+    code: string;
+    severity: Severity;
+    route: string;
+    told: string[];
+    silenced: boolean;
+  }[];
+  receivers: { name: string; waiting: number; last_success: string | null; problem: string }[];
+}
+
 export type Numbers = (number | null)[];
 
 export interface Series {
