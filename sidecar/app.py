@@ -27,6 +27,7 @@ from sidecar.drain import Drain
 from sidecar.record import otel_env
 from sidecar.record.fault_schema import StoreError
 from sidecar.record.fault_store import FaultStore, StoreLimits
+from sidecar.record.log_export import LogShipper
 from sidecar.record.recorder import Recorder
 from sidecar.record.tracing import Tracer
 from sidecar.reloading import Reloader
@@ -71,6 +72,8 @@ class App:
         self.recorder = Recorder(self.snapshot, self.clock, stream)
         if self.snapshot.tracing.enabled:
             self.recorder.tracer = Tracer(self.snapshot)
+        if self.snapshot.log_export.enabled:
+            self.recorder.book.logs = LogShipper(self.snapshot)
         self._open_fault_store()
         self.runtime = Runtime(self.snapshot, self.clock, rng, self.recorder)
         self.recorder.watch(self.runtime)
@@ -303,7 +306,10 @@ def _adapted(loaded: Loaded) -> Snapshot:
 
 
 def with_environment(loaded: Loaded, environ: Mapping[str, str]) -> Snapshot:
-    """Return the configuration, its gaps about tracing filled by OTEL_* variables."""
-    given = loaded.settings.telemetry.tracing.model_fields_set
-    tracing = otel_env.from_environment(loaded.snapshot.tracing, given, environ)
-    return replace(loaded.snapshot, tracing=tracing)
+    """Return the configuration, its gaps about OTLP filled by OTEL_* variables."""
+    snapshot, written = loaded.snapshot, loaded.settings.telemetry
+    given = written.tracing.model_fields_set
+    tracing = otel_env.from_environment(snapshot.tracing, given, environ)
+    given = written.logs.model_fields_set
+    logs = otel_env.logs_from_environment(snapshot.log_export, given, environ)
+    return replace(snapshot, tracing=tracing, log_export=logs)

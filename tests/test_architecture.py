@@ -169,7 +169,12 @@ def test_the_exporter_and_the_web_library_load_when_they_are_needed() -> None:
             "sidecar.terminal.client",
         ),
         "dns": ("sidecar.discovery.dns",),
-        "opentelemetry": ("sidecar.record.spans", "sidecar.record.tracing"),
+        "opentelemetry": (
+            "sidecar.record.log_export",
+            "sidecar.record.log_records",
+            "sidecar.record.spans",
+            "sidecar.record.tracing",
+        ),
         "prometheus_client": (
             "sidecar.record.collector",
             "sidecar.admin.health",
