@@ -135,11 +135,12 @@ async def test_a_log_record_has_what_the_record_has(
     assert {r["service.name"] for r in collector.resources} == {"orders"}
 
 
+@pytest.mark.parametrize("code", [FaultCode.CONFIG_REJECTED, FaultCode.LOCK_STALL])
 async def test_a_fault_of_no_request_is_told_without_a_span(
-    collector: Collector, protocol: str
+    collector: Collector, protocol: str, code: FaultCode
 ) -> None:
     async with proxied(top=telemetry(collector.endpoint, protocol)) as proxy:
-        spec = FaultCode.CONFIG_REJECTED.spec
+        spec = code.spec
         fault_id = proxy.app.recorder.fault(spec, "line 3")
         while not (found := [x for x in collector.logs if fault_id in str(x)]):
             await asyncio.sleep(0.02)

@@ -17,6 +17,7 @@ from tests.support.terminal import CURSOR, ENTER, LEAVE, Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 PROGRAM = [sys.executable, "-m", "sidecar"]
 
@@ -79,6 +80,22 @@ def test_ctrl_c_ends_it_and_gives_the_terminal_back(terminal: Terminal) -> None:
     assert LEAVE in after
     assert CURSOR in after
     assert "Traceback" not in terminal.shown
+
+
+def test_a_sidecar_that_ends_is_told_and_waited_for(tmp_path: Path) -> None:
+    with serving(tmp_path) as addresses:
+        place = f"http://{addresses['127.0.0.1:15000']}"
+        terminal = Terminal([*PROGRAM, "top", "--admin", place])
+        terminal.read_until("q quit")
+    try:
+        terminal.read_until("no connection: ")
+        terminal.read_until("Connection refused")
+        terminal.type("q")
+        terminal.read_all()
+        assert terminal.process.wait(30) == 0
+        assert terminal.echoes
+    finally:
+        terminal.close()
 
 
 def test_without_a_terminal_it_is_one_picture(admin: str) -> None:
