@@ -112,6 +112,8 @@ class App:
         from sidecar.admin.servers import Servers  # noqa: PLC0415 - aiohttp is heavy
 
         self.servers = Servers(self)
+        if self.recorder.book.logs is not None:
+            self.recorder.book.logs.listen(self._loop.call_soon_threadsafe)
         await self._discoveries.prepare(self.snapshot)
         try:
             for acceptor, listener in zip(
@@ -227,6 +229,8 @@ class App:
         if self._sweeper is not None:
             self._sweeper.cancel()
         self.recorder.stop()
+        if self.recorder.book.logs is not None:
+            self.recorder.book.logs.listen_no_more()
         await self._end_tasks()
         await self._discoveries.close()
         await self._cut()
