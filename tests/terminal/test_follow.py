@@ -14,6 +14,7 @@ from sidecar.faults.catalogue import FaultCode
 from sidecar.terminal.client import AdminClient, AdminError, Place, UnreachableError
 from sidecar.terminal.follow import Follower, Told
 from tests.admin.test_faults import fail, joined
+from tests.support.admin import TOKEN
 from tests.support.proxy import ANYWHERE, Proxy, proxied
 from tests.terminal.samples import record
 
@@ -181,6 +182,21 @@ async def test_errors_say_what_and_where() -> None:
         async with AdminClient(Place(f"http://127.0.0.1:{proxy.port}")) as client:
             with pytest.raises(AdminError, match="is no admin API of a sidecar"):
                 await client.get("/")
+
+
+async def test_a_token_is_sent_where_one_is_asked_for(tmp_path: Path) -> None:
+    """Beyond loopback reading needs it; without it the error says how to give it."""
+    file = tmp_path / "token"
+    file.write_text(TOKEN)
+    top = {"admin": {"listen": "0.0.0.0:0", "token_file": str(file)}}
+    async with proxied(top=top) as proxy:
+        url = f"http://127.0.0.1:{proxy.app.addresses['admin'][1]}"
+        async with AdminClient(Place(url, token=TOKEN)) as client:
+            assert (await client.get("/"))["ready"]
+        async with AdminClient(Place(url)) as client:
+            with pytest.raises(AdminError, match="--token-file FILE gives a token"):
+                await client.get("/")
+    assert TOKEN not in repr(client.place) + repr(Place(token=TOKEN))
 
 
 def test_a_record_is_new_once() -> None:
