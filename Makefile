@@ -16,16 +16,20 @@ COMPILE := $(BIN)/python -m piptools compile --quiet --strip-extras --no-annotat
   --no-emit-index-url --no-emit-find-links
 
 .DELETE_ON_ERROR:
-.PHONY: help run test test-compiled check format schema docs observability compile bench fuzz soak \
+.PHONY: help run page pictures test test-compiled check format schema docs observability compile bench fuzz soak \
   resources lock install-image clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 run: $(VENV)/.run  ## See the demo: a shop that misbehaves, the sidecar before it
+	@$(MAKE) --no-print-directory page || echo "note: going on without the page"
 	@$(BIN)/sidecar demo
 
-test: $(VENV)/.dev  ## Run the whole test suite; ARGS="-k retry" runs a part of it
+page: $(VENV)/.run  ## Make the page of the admin address anew, if its sources changed
+	@$(BIN)/python sidecar/page/backend.py
+
+test: $(VENV)/.dev page  ## Run the whole test suite; ARGS="-k retry" runs a part of it
 	$(BIN)/python -m pytest $(ARGS)
 
 # Not from this folder, or the sources here would be imported.
@@ -49,6 +53,9 @@ schema: $(VENV)/.run  ## Make config/schema.json anew
 docs: $(VENV)/.run  ## Make docs/faults.md anew
 	$(BIN)/python -m sidecar.faults.docs > $(VENV)/faults.md
 	mv $(VENV)/faults.md docs/faults.md
+
+pictures: $(VENV)/.dev page  ## Take the pictures of the page that the docs show
+	$(BIN)/python -m tests.page.pictures
 
 OBSERVABILITY := k8s/overlays/observability
 

@@ -13,7 +13,8 @@ In the order of a run:
     wrk        the load
     procfs     CPU time and memory of a process tree
     contest    rounds, interleaved, so that noise hits all alike
-    stream, startup, policy_cost, route_cost, fault_storm   the other figures
+    stream, startup, policy_cost, route_cost   the other figures
+    fault_storm, fault_storm_traffic           likewise
     report     rows, ratios, verdicts, table, JSON (pure)
     picture    the table, drawn
 """

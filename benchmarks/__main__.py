@@ -19,7 +19,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import backpressure, contest, overload, pages, startup, stream
+from benchmarks import (
+    backpressure,
+    contest,
+    fault_storm_traffic,
+    overload,
+    pages,
+    startup,
+    stream,
+)
 from benchmarks.machine import machine
 from benchmarks.plan import MEASUREMENTS, OURS, PROXIES, Plan, make_plan
 from benchmarks.processes import NEEDED_TOOLS, ROOT, StartError
@@ -158,7 +166,7 @@ def _others(plan: Plan) -> dict[str, Callable[[], list[Figure]]]:
         "backpressure": lambda: backpressure.run(plan),
         "startup": lambda: startup.run(plan),
         "policy": _policy_cost,
-        "faults": _fault_storm,
+        "faults": lambda: [*_fault_storm(), *fault_storm_traffic.run(plan)],
         "routes": _route_cost,
     }
 

@@ -21,7 +21,8 @@ it all), `time_limits.py` (what may take how long), `rendezvous.py` (who wakes w
 `destinations.py`
 keeps what there is for each place that intercepted connections were meant for.
 `app.py` builds everything from the settings, and `drain.py` lets it end. `discovery/`
-finds endpoints that are not written down, `observe/` writes alert rules and dashboards.
+finds endpoints that are not written down, `health/` asks the application how it is,
+`observe/` writes alert rules and dashboards.
 `kube/` puts it into pods, and asks the API of Kubernetes.
 
 Imports go one way: cli, app, accept, exchange, then route, policy, attempt,

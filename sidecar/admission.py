@@ -79,10 +79,11 @@ def admit(exchange: Exchange, route: RouteState) -> None:
     """
     head, body, upstream = exchange.head, exchange.body, route.upstream
     settings = route.route
-    if exchange.runtime.is_draining and exchange.client.listener == "inbound":
-        exchange.writer.keep_alive = False
-        msg = "this proxy is going away"
-        raise ProxyFault(FaultCode.DRAINING, msg)
+    runtime = exchange.runtime
+    if (runtime.is_draining or runtime.unhealthy) and (
+        exchange.client.listener == "inbound"
+    ):
+        _turn_away(exchange, route)
     named = head.named
     if b"x-316-deadline-ms" in named or b"grpc-timeout" in named:
         _heed_deadline(exchange)
@@ -103,6 +104,23 @@ def admit(exchange: Exchange, route: RouteState) -> None:
     exchange.limits.on_route(
         settings.timeouts, exchange.start_s, is_body_to_come=is_body_to_come
     )
+
+
+def _turn_away(exchange: Exchange, route: RouteState) -> None:
+    """Refuse what comes for an application that is to get nothing now.
+
+    A route that is never shed is for probes of the application itself.
+
+    Raises:
+        ProxyFault: This request is of that kind.
+    """
+    runtime = exchange.runtime
+    if runtime.is_draining:
+        exchange.writer.keep_alive = False
+        msg = "this proxy is going away"
+        raise ProxyFault(FaultCode.DRAINING, msg)
+    if route.route.is_shed and route.upstream.settings.is_local:
+        raise ProxyFault(FaultCode.LOCAL_UNHEALTHY, runtime.unhealthy)
 
 
 def _take_place(exchange: Exchange, upstream: UpstreamState) -> None:

@@ -24,6 +24,8 @@ from sidecar.cgroup import Cgroup
 from sidecar.clock import Clock, LoopClock, Timer
 from sidecar.discovery.watching import Discoveries
 from sidecar.drain import Drain
+from sidecar.health.monitor import ApplicationMonitor
+from sidecar.readiness import NotReady, Readiness
 from sidecar.record import otel_env
 from sidecar.record.fault_schema import StoreError
 from sidecar.record.fault_store import FaultStore, StoreLimits
@@ -78,6 +80,11 @@ class App:
         self.runtime = Runtime(self.snapshot, self.clock, rng, self.recorder)
         self.recorder.watch(self.runtime)
         self._discoveries = Discoveries(self.runtime, self.clock, rng)
+        self.readiness = Readiness()
+        self.readiness.hold(NotReady.STARTING, "starting")
+        self._monitor = ApplicationMonitor(
+            self.runtime, self.recorder, self.readiness, rng
+        )
         self.acceptors = [
             Acceptor(listener.name, self.runtime)
             for listener in self.snapshot.listeners
@@ -94,7 +101,6 @@ class App:
         )
         self.addresses: dict[str, tuple[str, int]] = {}
         self.servers: Servers | None = None
-        self.not_ready_reason = "starting"
         self.has_started = False
         self._is_asked_to_end = False
         self.end_cause = ""  # Why it ends, once it does.
@@ -104,7 +110,7 @@ class App:
         self._is_closed = False
 
     async def start(self) -> None:
-        """Find the endpoints, or give up soon; bind every address.
+        """Bind every address; find the endpoints in between, or give up soon.
 
         Raises:
             ListenError: One is taken, or not ours. Nothing is left behind.
@@ -114,14 +120,14 @@ class App:
         self.servers = Servers(self)
         if self.recorder.book.logs is not None:
             self.recorder.book.logs.listen(self._loop.call_soon_threadsafe)
-        await self._discoveries.prepare(self.snapshot)
         try:
+            await self.servers.start()  # First: probes are answered meanwhile.
+            await self._discoveries.prepare(self.snapshot)
             for acceptor, listener in zip(
                 self.acceptors, self.snapshot.listeners, strict=True
             ):
                 bound = await acceptor.listen(listener.host, listener.port)
                 self.addresses[listener.name] = bound
-            await self.servers.start()
         except ListenError:
             await self.close()
             raise
@@ -132,12 +138,18 @@ class App:
         self.recorder.event("start", self.snapshot.service, self.snapshot.source)
         self._sweep()
         self.has_started = True
-        self.not_ready_reason = ""
         if self.snapshot.awaits_application:
-            self.not_ready_reason = "the application is not known to listen yet"
+            self._on_application("the application is not known to listen yet")
             self._keep(watch_port(lambda: self.snapshot, self._on_application))
         if self.snapshot.follows_application:
             self._keep(self._end_with_application())
+        self._monitor.follow(self.snapshot)
+        self.readiness.release(NotReady.STARTING)
+
+    @property
+    def not_ready_reason(self) -> str:
+        """Why no traffic should come; empty when it should."""
+        return self.readiness.reason
 
     def _open_fault_store(self) -> None:
         """Keep the records of failures on disk, if that is wanted and possible."""
@@ -192,7 +204,8 @@ class App:
             self._keep(self.reloader.watch())
         self.end_cause = await self._signals.get()
         _log.info("%s: draining; a second signal ends at once", self.end_cause)
-        self.not_ready_reason = "draining"
+        self.readiness.hold(NotReady.DRAINING, "draining")
+        self._monitor.stop()
         self.recorder.event("drain", self.snapshot.service, self.end_cause)
         self.recorder.book.hub.close()  # Who listens would hold the drain up.
         drain = self._loop.create_task(Drain(self.runtime, self.acceptors).run())
@@ -225,13 +238,14 @@ class App:
         if self._is_closed:
             return
         self._is_closed = True
-        self.not_ready_reason = "ended"
+        self.readiness.hold(NotReady.ENDED, "ended")
         if self._sweeper is not None:
             self._sweeper.cancel()
         self.recorder.stop()
         if self.recorder.book.logs is not None:
             self.recorder.book.logs.listen_no_more()
         await self._end_tasks()
+        await self._monitor.close()
         await self._discoveries.close()
         await self._cut()
         self.runtime.close()
@@ -255,11 +269,12 @@ class App:
 
     def _on_application(self, reason: str) -> None:
         """The application listens, or does not."""
-        if not self.end_cause:
-            self.not_ready_reason = reason
-            _log.info(
-                "ready" if not reason else "not ready: %s", *filter(None, [reason])
-            )
+        if not reason:
+            self.readiness.release(NotReady.AWAITING)
+            _log.info("the application listens")
+            return
+        self.readiness.hold(NotReady.AWAITING, reason)
+        _log.info("not ready: %s", reason)
 
     async def _end_with_application(self) -> None:
         if not await asyncio.to_thread(processes):
@@ -294,6 +309,8 @@ class App:
         self.snapshot, self.settings = snapshot, loaded.settings
         for acceptor in self.acceptors:
             acceptor.on_reload()
+        if self.has_started and not self.end_cause:
+            self._monitor.follow(snapshot)
 
     def _sweep(self) -> None:
         """Close what has been idle for long; when memory is short, all that is."""

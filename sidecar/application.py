@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import psutil
 
-from sidecar.settings.hosts import is_loopback
+from sidecar.settings.application import local_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,18 +79,22 @@ def processes() -> list[int]:
     return found
 
 
+def processes_of_pod() -> list[int]:
+    """Return the same where the processes of all containers of a pod are seen."""
+    try:
+        is_shared = psutil.Process(1).name() == _PAUSE
+    except psutil.Error:
+        return []
+    return processes() if is_shared else []
+
+
 def application_addresses(snapshot: Snapshot) -> frozenset[Address]:
     """Return where the application beside this sidecar listens.
 
     That is what inbound routes go to, as far as it is on loopback.
     """
     upstreams = {r.upstream for r in snapshot.routes if r.listener == "inbound"}
-    return frozenset(
-        address
-        for name in upstreams
-        for address in snapshot.upstreams[name].endpoints
-        if is_loopback(address.host)
-    )
+    return frozenset(local_addresses([snapshot.upstreams[name] for name in upstreams]))
 
 
 async def is_listening(address: Address) -> bool:

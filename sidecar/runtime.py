@@ -172,6 +172,7 @@ class Runtime:
         self.rng = rng
         self.recorder = recorder
         self.is_draining = False
+        self.unhealthy = ""  # Why the application gets no request now.
         self.in_flight = 0  # Requests at work, of all upstreams.
         self._make_connector = make_connector
         self.clients = InFlightLimit(most_clients(snapshot))  # Of all listeners.

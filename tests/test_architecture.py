@@ -25,7 +25,8 @@ ROOT = Path(sidecar.__file__).parent
 HEIGHTS = (
     ("sidecar.clock", "sidecar.model", "sidecar.rendezvous", "sidecar.water_marks",
      "sidecar.faults.spec", "sidecar.transports", "sidecar.descriptors",
-     "sidecar.application_probes", "sidecar.capacity", "sidecar.cgroup"),
+     "sidecar.application_probes", "sidecar.capacity", "sidecar.cgroup",
+     "sidecar.readiness"),
     ("sidecar.wire",),
     ("sidecar.faults",),
     ("sidecar.policy",),
@@ -44,6 +45,7 @@ HEIGHTS = (
     ("sidecar.accept",),
     ("sidecar.admin",),
     ("sidecar.application",),
+    ("sidecar.health",),
     ("sidecar.kube",),
     ("sidecar.discovery", "sidecar.kube.api", "sidecar.kube.reflector"),
     ("sidecar.drain",),
@@ -163,6 +165,8 @@ def test_the_exporter_and_the_web_library_load_when_they_are_needed() -> None:
         "aiohttp": (
             "sidecar.admin",
             "sidecar.demo",
+            "sidecar.health.hooks",
+            "sidecar.health.probes",
             "sidecar.kube.account",
             "sidecar.kube.api",
             "sidecar.kube.webhook",

@@ -1,6 +1,7 @@
 """The admin API: what the sidecar is, does and met, as JSON.
 
-    GET  /                      what there is
+    GET  /                      what there is; for browsers the page
+    GET  /page                  the page, whoever asks
     GET  /config                the settings in force, secrets masked
     GET  /routes /upstreams /breakers
     POST /breakers/NAME         {"state": "open", "for_s": 60}: hold it by hand
@@ -8,6 +9,7 @@
     POST /upstreams/NAME/endpoints/HOST:PORT
                                 {"state": "ejected", "for_s": 60}: ask it for nothing
                                 {"state": "auto"}: let it go
+    GET  /application           its check: state, last checks, recovery hook
     GET  /faults                the last failures: see `fault_query.py`
     GET  /faults/ID             one of them
     GET  /faults/stream         failures and events as they happen
@@ -27,12 +29,14 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
 import sidecar
+from sidecar.admin import page
 from sidecar.admin.endpoints import EndpointRoutes, standing
 from sidecar.admin.fault_routes import FaultRoutes, explained
 from sidecar.admin.guard import guarded, harden, refusal
@@ -76,6 +80,8 @@ def admin_application(
     application.on_response_prepare.append(harden)
     router = application.router
     router.add_get("/", api.index)
+    router.add_get("/page", page.page)
+    router.add_get("/page/licences.txt", page.licences)
     router.add_get("/config", api.config)
     router.add_get("/routes", api.routes)
     router.add_get("/upstreams", api.upstreams)
@@ -87,6 +93,7 @@ def admin_application(
     router.add_post("/breakers/{name}", api.hold_breaker)
     router.add_put("/breakers/{name}", api.hold_breaker)
     router.add_delete("/breakers/{name}", api.release_breaker)
+    router.add_get("/application", api.application)
     router.add_get("/faults", faults.faults)
     router.add_get("/faults/stream", faults.stream, allow_head=False)
     router.add_get("/faults/{id}", faults.fault)
@@ -110,16 +117,21 @@ class _Api:
     def __init__(self, context: AdminContext) -> None:
         self._context = context
 
-    @told()
+    @told(kinds=("application/json", "text/html"), errors=(503,))
     async def index(self, request: web.Request) -> web.Response:
         """Show what there is."""
+        if page.prefers_html(request):
+            return page.shown(request)
         snapshot = self._context.snapshot
         return _json(
             {
                 "service": snapshot.service,
+                "host": socket.gethostname(),
                 "version": sidecar.__version__,
                 "config_version": snapshot.version,
                 "ready": not self._context.not_ready_reason,
+                "not_ready_reason": self._context.not_ready_reason,
+                "trace_url": snapshot.trace_url,
                 "fault_store": _store(self._context.recorder.book),
                 "paths": sorted({r.canonical for r in request.app.router.resources()}),
             }
@@ -161,6 +173,12 @@ class _Api:
         now_s = self._context.clock.now_s()
         states = self._context.runtime.routes
         return _json([_breaker(s, now_s) for s in states if s.breaker is not None])
+
+    @told(returns="Application")
+    async def application(self, _: web.Request) -> web.Response:
+        """Show how the application is, by its check."""
+        now_s = self._context.clock.now_s()
+        return _json(self._context.recorder.application.as_record(now_s))
 
     @told(body=ref("Hold"), errors=(400,))
     async def hold_breaker(self, request: web.Request) -> web.Response:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pydantic import BaseModel
 
     from sidecar.clock import Clock
@@ -24,6 +26,10 @@ class AdminContext(Protocol):
     @property
     def settings(self) -> BaseModel:
         """Return it as it was written, defaults filled in."""
+
+    @property
+    def addresses(self) -> Mapping[str, tuple[str, int]]:
+        """Return where it listens, by the listener's name."""
 
     @property
     def runtime(self) -> RuntimeState:

@@ -26,6 +26,7 @@ from sidecar.admin.fault_query import (
 from sidecar.admin.fault_stream import FaultStream
 from sidecar.admin.guard import refusal
 from sidecar.admin.openapi import QueryError, checked, document, told
+from sidecar.admin.repeat import repeated
 from sidecar.record.fault_feed import full_record_of, id_of, record_of
 from sidecar.record.fault_schema import StoreError
 from sidecar.record.moments import iso_time
@@ -85,7 +86,7 @@ class FaultRoutes:
             record = await self._book.store.find(wanted)
         if record is None:
             return refusal(404, f"no fault {wanted!r} is kept")
-        return _json(record)
+        return _json({**record, "repeat": self._repeated(record)})
 
     @told(query=STREAM_QUERY, kinds=("text/event-stream",), errors=(400, 503))
     async def stream(self, request: web.Request) -> web.StreamResponse:
@@ -155,6 +156,12 @@ class FaultRoutes:
     async def openapi(self, request: web.Request) -> web.Response:
         """Show this API as an OpenAPI document."""
         return _json(document(request.app))
+
+    def _repeated(self, record: dict[str, Any]) -> str | None:
+        states = self._context.runtime.routes
+        name = record["route"]
+        found = next((s.route for s in states if s.route.name == name), None)
+        return repeated(record, self._context.addresses, found)
 
     async def _page(
         self, wanted: FaultFilter, before: int, limit: int

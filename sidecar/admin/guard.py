@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from sidecar.admin.access import SAFE, Refusal, Way
+from sidecar.admin.page import is_asked_for
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler, Middleware
@@ -33,6 +34,7 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
+_OWN_SAY = frozenset(("Cache-Control", "Content-Security-Policy"))
 
 
 def guarded(access: Access) -> Middleware:
@@ -44,7 +46,7 @@ def guarded(access: Access) -> Middleware:
         found = None if access.way is Way.SOCKET else foreign(request)
         if found is not None:
             access.refused(found, request.method, what)
-        else:
+        elif not is_asked_for(request):
             given = request.headers.get("Authorization")
             found = access.refusal(request.method, what, given)
         if found is None:
@@ -76,8 +78,13 @@ def foreign(request: web.Request) -> Refusal | None:
 
 
 async def harden(_: web.Request, response: web.StreamResponse) -> None:
-    """Keep browsers from guessing, keeping and framing what is answered."""
-    response.headers.update(_HEADERS)
+    """Keep browsers from guessing, keeping and framing what is answered.
+
+    The page alone says otherwise, of itself.
+    """
+    for name, value in _HEADERS.items():
+        if name not in _OWN_SAY or name not in response.headers:
+            response.headers[name] = value
 
 
 def is_own_name(host: str) -> bool:

@@ -3,6 +3,8 @@
 /healthz/ready   503 with the reason while starting and draining
 /healthz/started 200 as soon as it serves, whether the application does or not
 /healthz/live    200 as long as the event loop turns
+/healthz/application  503 once the application has been unhealthy for long: for the
+                 kubelet to restart it
 /application/…   a probe of the application, asked by the sidecar for the kubelet
 /metrics         Prometheus text, or OpenMetrics if Accept asks for it
 """
@@ -41,6 +43,7 @@ def health_application(context: AdminContext) -> web.Application:
     application.router.add_get("/healthz/ready", handlers.ready)
     application.router.add_get("/healthz/started", handlers.started)
     application.router.add_get("/healthz/live", handlers.live)
+    application.router.add_get("/healthz/application", handlers.application)
     application.router.add_get("/metrics", handlers.metrics)
     probes = ApplicationProbes(probes_of(os.environ))
     application.router.add_get(f"{PREFIX}{{name:.+}}", probes.ask)
@@ -70,6 +73,18 @@ class _Health:
 
     async def live(self, _: web.Request) -> web.Response:
         return web.Response(text="live\n")
+
+    async def application(self, _: web.Request) -> web.Response:
+        """Tell whether it should be restarted; without a check, nothing says so."""
+        record = self._context.recorder.application
+        if record.tracker is None:
+            return web.Response(text="not checked: see health.application\n")
+        now_s, state = self._context.clock.now_s(), record.tracker.state.value
+        if record.wants_restart(now_s):
+            down_s = record.tracker.down_s(now_s)
+            text = f"unhealthy for {down_s:.0f} s: {record.subject}\n"
+            return web.Response(status=503, text=text)
+        return web.Response(text=f"{state}\n")
 
     async def metrics(self, request: web.Request) -> web.Response:
         """Encode, letting the traffic pass between one piece and the next."""

@@ -10,6 +10,7 @@ from typing import Any, Final
 from sidecar.faults.spec import Layer, Severity, Trigger
 from sidecar.model import Origin, Phase, Processed
 from sidecar.policy.breaker import State as BreakerState
+from sidecar.policy.health import HealthState, Sign
 from sidecar.record.groups import State, Trend
 from sidecar.record.traffic import KEPT
 
@@ -112,7 +113,33 @@ _FAULT = _object(
         "stack": {"type": "array", "items": _TEXT},
         "events": {"type": "array", "items": ref("Event")},
         "build": {"type": "object"},
+        "repeat": {"type": ["string", "null"]},
     },
+)
+_CHECKED = _object(
+    {"time": _TIME, "result": _words(Sign), "reason": _TEXT, "ms": _NUMBER}, {}
+)
+_HOOK_RUN = _object(
+    {
+        "time": _TIME,
+        "result": {"enum": ["succeeded", "failed", "skipped"]},
+        "detail": _TEXT,
+    },
+    {},
+)
+_APPLICATION = _object(
+    {
+        "state": {"enum": ["off", *(state.value for state in HealthState)]},
+        "check": _TEXT,
+        "since_s": _NUMBER,
+        "failures_in_a_row": _COUNT,
+        "wants_restart": _FLAG,
+        "memory_bytes": {"type": ["integer", "null"]},
+        "memory_problem": _TEXT,
+        "checks": {"type": "array", "items": ref("Checked")},
+        "hooks": {"type": "array", "items": ref("HookRun")},
+    },
+    {},
 )
 _GROUP = _object(
     {
@@ -186,11 +213,14 @@ _HISTORY = _object(
 )
 
 SCHEMAS: Final[dict[str, Any]] = {
+    "Application": _APPLICATION,
     "Attempt": _ATTEMPT,
+    "Checked": _CHECKED,
     "Error": _object({"error": _TEXT}, {}),
     "Event": _EVENT,
     "Fault": _FAULT,
     "FaultGroup": _GROUP,
+    "HookRun": _HOOK_RUN,
     "Hold": _object(
         {"state": {"enum": ["open", "closed", "auto"]}},
         {"for_s": {"type": "number", "exclusiveMinimum": 0, "maximum": 3600}},

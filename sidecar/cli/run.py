@@ -57,6 +57,8 @@ def command(
     """
     if (config is None) == (upstream is None):
         _fail("give either -c FILE or --upstream HOST:PORT", code=2)
+    if config is not None:  # What replaces a file may say so before all is set up.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     seen = identity_of(config)  # First: what is written from now on is seen.
     try:
         loaded = load_file(config) if config else from_upstream(str(upstream))
@@ -65,8 +67,6 @@ def command(
     for warning in loaded.warnings:
         sys.stderr.write(f"warning: {warning}\n")
     _install_log(log_level.value if log_level else loaded.snapshot.log_level)
-    if config is not None:  # What replaces a file may say so before all is set up.
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     _serve(loaded, config, seen, is_watching=watch and config is not None)
 
 

@@ -184,7 +184,12 @@ def _welcome(notes: list[str], tries: list[Hint], admin: str) -> str:
     lines = [f"  {hint.command:<{widest}}  # {hint.shows}" for hint in tries]
     notes = [f"Note: {note}." for note in notes]
     return "\n".join(
-        [*notes, "Try, in another terminal:", *lines, f"Admin: {admin}   End: Ctrl-C\n"]
+        [
+            *notes,
+            "Try, in another terminal:",
+            *lines,
+            f"In a browser: {admin}/   End: Ctrl-C\n",
+        ]
     )
 
 

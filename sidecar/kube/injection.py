@@ -233,7 +233,8 @@ def _excluded_inbound(
         return (), ()
     probed: tuple[int, ...] = ()
     if not options.intercept_probe_ports:
-        probed = probed_ports(spec, without=asked)
+        found = probed_ports(spec, without=asked)
+        probed = tuple(port for port in found if port != ours.HEALTH_PORT)
     excluded = dict.fromkeys((*probed, *options.exclude_inbound_ports))
     served = {port for each in containers_of(spec) for port in declared_ports(each)}
     bypassed = sorted(served.intersection(probed) - {*options.exclude_inbound_ports})

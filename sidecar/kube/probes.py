@@ -10,7 +10,8 @@ of the sidecar's health server, which is told the original and asks the applicat
 
 HTTPS is asked so, too, without verifying, as the kubelet does. gRPC is not: its ports
 are left out of interception (`injection.py`), for what the proxy passes on it also
-bounds. `exec` needs no connection. `restore` undoes it.
+bounds. `exec` needs no connection. What asks the sidecar already stays, such as
+`/healthz/application`. `restore` undoes it.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def rewrite(spec: Template, port: int, *, native: bool) -> dict[str, Template]:
         asked = mapping(probe.get(action))
         number = port_number(asked.get("port"), container)
         is_known = str(asked.get("scheme") or "").upper() in _SCHEMES
-        if number is None or asked.get("host") or not is_known:
+        if number in (None, port) or asked.get("host") or not is_known:
             continue
         name = probe_name(container, kind)
         original = {action: probe[action]}

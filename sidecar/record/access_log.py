@@ -44,7 +44,15 @@ class EndpointMove:
     cause: str
 
 
-Loggable = Outcome | Failure | Transition | EndpointMove
+@dataclass(slots=True)
+class LeftOut:
+    """So many failures of a second have no line of their own."""
+
+    wall_ns: int
+    count: int
+
+
+Loggable = Outcome | Failure | Transition | EndpointMove | LeftOut
 
 
 def success_ratio(settings: AccessLog) -> float:
@@ -60,6 +68,8 @@ def line_of(item: Loggable) -> str:
         members = record_of(item) | _where(item.outcome)
     elif isinstance(item, Transition):
         members = _transition(item)
+    elif isinstance(item, LeftOut):
+        members = _left_out(item)
     else:
         members = _move(item)
     # ASCII: some readers take U+0085 and U+2028 for the end of a line.
@@ -106,6 +116,14 @@ def _transition(move: Transition) -> dict[str, Any]:
         "from": move.before,
         "to": move.after,
         "cause": move.cause,
+    }
+
+
+def _left_out(rest: LeftOut) -> dict[str, Any]:
+    return {
+        "event": "316_FAULTS_LEFT_OUT",
+        "time": iso_time(rest.wall_ns),
+        "count": rest.count,
     }
 
 

@@ -7,7 +7,6 @@ are told one by one, the others together as "_other": a sum, or the worst.
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client.core import (
@@ -18,18 +17,18 @@ from prometheus_client.core import (
     Metric,
 )
 from prometheus_client.registry import Collector
-from prometheus_client.samples import Exemplar as PromExemplar
 
 import sidecar
 from sidecar.model import Limit
 from sidecar.policy.breaker import State
 from sidecar.record import process
+from sidecar.record.collector_application import application_metrics
 from sidecar.record.collector_discovery import discovery_metrics
-from sidecar.record.collector_families import counter
+from sidecar.record.collector_families import add_histogram, counter, prom_exemplar
 from sidecar.record.collector_intercepted import intercepted_metrics
 from sidecar.record.collector_resources import resource_metrics
 from sidecar.record.collector_upstreams import upstream_metrics
-from sidecar.record.histogram import DURATION_BOUNDS_S, Exemplar, Histogram
+from sidecar.record.histogram import DURATION_BOUNDS_S, Histogram
 from sidecar.record.sources import breakers_of, in_flight_of
 from sidecar.record.store import OVERFLOW, shares_of
 
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
     from sidecar.record.shipping import Shipper
     from sidecar.record.sources import RouteState, RuntimeState, UpstreamState
 
-_Buckets = list[Any]  # The stubs do not know that an exemplar may be None.
 _STATES = {State.CLOSED: 0, State.HALF_OPEN: 1, State.OPEN: 2}
 _ROUTE_SERIES = 2
 _UPSTREAM_SERIES = 21
@@ -65,6 +63,7 @@ class SidecarCollector(Collector):
         yield from self._faults()
         yield from self._counters()
         yield from intercepted_metrics(self._recorder.opaque)
+        yield from application_metrics(self._recorder.application)
         yield from self._routes()
         yield from upstream_metrics(self._shown_upstreams(), self._clock.now_s())
         yield from discovery_metrics(self._shown_upstreams(), self._clock.now_s())
@@ -89,7 +88,7 @@ class SidecarCollector(Collector):
         overall = Histogram(DURATION_BOUNDS_S)
         for (listener, route, method, status, code), series in store.requests.items():
             labels = [listener, route, method, str(status), code]
-            _add_histogram(durations, labels, series.durations)
+            add_histogram(durations, labels, series.durations)
             _add_up(overall, series.durations)
             total = totals.setdefault((listener, route), [0, 0])
             total[0] += series.request_bytes
@@ -100,7 +99,7 @@ class SidecarCollector(Collector):
             "app_response_time_seconds",
             "Response time of the application, proxy included.",
         )
-        _add_histogram(response_time, [], overall)
+        add_histogram(response_time, [], overall)
         yield response_time
         rate = self._success.ratio(self._clock.now_s(), store.successes, store.failures)
         yield GaugeMetricFamily(
@@ -121,15 +120,16 @@ class SidecarCollector(Collector):
             faults.add_metric(list(key), value)
             if exemplar is not None:
                 sample = faults.samples[-1]
-                faults.samples[-1] = sample._replace(exemplar=_exemplar(exemplar))
+                faults.samples[-1] = sample._replace(exemplar=prom_exemplar(exemplar))
         yield faults
         recovery = HistogramMetricFamily(
             "app_fault_recovery_seconds",
-            "From a route's first fault of a code to its first success after it.",
+            "From the first failure of a group of a route to the first success after "
+            "its last, told when it has been quiet for faults.recovered_after.",
             labels=["error_code"],
         )
         for code, histogram in store.recoveries.items():
-            _add_histogram(recovery, [code], histogram)
+            add_histogram(recovery, [code], histogram)
         yield recovery
         yield from self._fault_feed()
 
@@ -366,25 +366,3 @@ def _worst(states: list[RouteState], now_s: float) -> int:
 def _add_up(total: Histogram, part: Histogram) -> None:
     total.counts = [a + b for a, b in zip(total.counts, part.counts, strict=True)]
     total.sum_s += part.sum_s
-
-
-def _add_histogram(
-    family: HistogramMetricFamily, labels: list[str], histogram: Histogram
-) -> None:
-    """Add one: its counts become cumulative, as the format wants them."""
-    total = 0
-    buckets: _Buckets = []
-    bounds = chain(map(str, histogram.bounds_s), ("+Inf",))
-    for index, (bound, count) in enumerate(zip(bounds, histogram.counts, strict=True)):
-        total += count
-        found = histogram.exemplars.get(index)
-        buckets.append((bound, total, _exemplar(found) if found else None))
-    family.add_metric(labels, buckets, histogram.sum_s)
-
-
-def _exemplar(exemplar: Exemplar) -> PromExemplar:
-    return PromExemplar(
-        {"trace_id": f"{exemplar.trace_id:032x}"},
-        exemplar.value,
-        exemplar.wall_ns / 1e9,
-    )

@@ -3,6 +3,7 @@
     failed --> groups        counted, exactly
            --> sample        is this one kept whole?
            --> feed          the last thousand that are
+           --> on_kept       the log line, the span
            --> store         all of them on disk, where that is wanted
            --> hub           those who listen
            --> logs          a collector, by OTLP, where that is wanted
@@ -40,6 +41,8 @@ class FaultBook:
         requests_by_route: Tells how many requests of each route have ended.
 
     Attributes:
+        on_kept: Called with each failure that is kept whole, at once, or at the end
+            of its second.
         store: Where records are kept on disk; None: nowhere.
         store_problem: Why there is none though one was asked for.
         logs: Sends records by OTLP; None: nobody wants them.
@@ -57,6 +60,7 @@ class FaultBook:
         self.hub = FaultHub()
         self.sample: StormSample[Failure] = StormSample(rng)
         self._look_s = float("-inf")
+        self.on_kept: list[Callable[[Failure], None]] = []
         self.store: FaultStore | None = None
         self.store_problem = ""
         self.logs: LogShipper | None = None
@@ -82,7 +86,7 @@ class FaultBook:
             fault: The same fault.
             severity: As it is now.
             now_s: On the steady clock.
-            more: Further facts.
+            more: Further facts, of a failure that is kept in any case.
         """
         if now_s >= self._look_s:
             self.look(now_s)
@@ -91,11 +95,10 @@ class FaultBook:
             outcome, fault, severity, now_s, is_anywhere=is_anywhere
         )
         latest = group.examples.last
-        is_kept = self.sample.takes(group)
-        if is_kept or latest is None or more:
-            facts = self._context.of(outcome)
-        else:
-            facts = latest.facts  # Less than a second old: its group had one kept.
+        is_kept = self.sample.takes(group) or more is not None
+        # Else those of a second ago, at most: its group had one kept since.
+        shared = None if is_kept or latest is None else latest.facts
+        facts = self._context.of(outcome) if shared is None else shared
         failure = Failure(
             outcome,
             severity,
@@ -160,6 +163,8 @@ class FaultBook:
 
     def _keep(self, failure: Failure) -> None:
         self.feed.add(failure)
+        for tell in self.on_kept:
+            tell(failure)
         if self.store is not None:
             self.store.put(failure)
         if self.logs is not None:

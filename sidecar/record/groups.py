@@ -1,10 +1,11 @@
 """Failures that are alike, gathered: how many, how often, and whether it is over.
 
-    NEW --a minute--> ONGOING --a success, then a minute of quiet--> RECOVERED
+    NEW --a minute--> ONGOING --a success, then some time of quiet--> RECOVERED
                          ^--(the same)-- REGRESSED <--the next failure---'
 
 Counts are exact, whatever is kept of single failures. Nothing here looks at the
-clock, and nothing ends by itself: what a group is, is worked out when it is read.
+clock, and nothing ends by itself: what a group is, is worked out when it is read. Who
+wants to hear of a recovery is told at the next look.
 
 The table is bounded. The group that is over, and was so for longest, makes room for
 a new one; if none is over, the one that was seen longest ago. What goes is counted.
@@ -32,7 +33,6 @@ SLICE_S: Final = 10.0
 _MINUTE: Final = 6  # Slices.
 _KEPT: Final = 2 * _MINUTE  # The minute before tells the trend.
 NEW_S: Final = 60.0
-QUIET_S: Final = 60.0  # Without a failure: shorter, and every lull were a recovery.
 _CHANGE: Final = 1.25  # Times as many as in the minute before: a trend.
 _UNEXPECTED: Final = "316-OP-FAIL"
 
@@ -94,19 +94,29 @@ class Group:
         count: How many there were, exactly.
         first_ns: Time of day of the first one, and `last_ns` of the latest.
         last_s: When the latest one was, on the steady clock.
+        quiet_s: So long without a failure, and it may be over.
         examples: A few of them.
     """
 
     __slots__ = (
         "_began_s", "_slice", "_slices", "_succeeded_s", "_turns_s", "_was_over",
         "awaits_success", "count", "examples", "first_ns", "first_s", "id", "key",
-        "last_ns", "last_s", "recoveries_s", "regressions", "severity", "spec",
+        "last_ns", "last_s", "quiet_s", "recoveries_s", "regressions", "severity",
+        "spec",
     )  # fmt: skip
 
     def __init__(
-        self, key: Key, spec: FaultSpec, severity: Severity, now_s: float, wall_ns: int
+        self,
+        key: Key,
+        spec: FaultSpec,
+        severity: Severity,
+        now_s: float,
+        wall_ns: int,
+        *,
+        quiet_s: float,
     ) -> None:
         self.key = key
+        self.quiet_s = quiet_s
         self.id = key.fingerprint
         self.spec = spec
         self.severity = severity
@@ -129,7 +139,7 @@ class Group:
 
     def add(self, severity: Severity, now_s: float, wall_ns: int, count: int) -> None:
         """Count failures."""
-        is_quiet = now_s - self.last_s >= QUIET_S
+        is_quiet = now_s - self.last_s >= self.quiet_s
         if is_quiet and self.count and self._may_be_over:
             self.recoveries_s.append(self.recovery_s or 0.0)
             self.regressions += 1
@@ -149,7 +159,7 @@ class Group:
 
     def state_at(self, now_s: float) -> State:
         """Return where it stands."""
-        if now_s - self.last_s >= QUIET_S and self._may_be_over:
+        if now_s - self.last_s >= self.quiet_s and self._may_be_over:
             return State.RECOVERED
         if self._was_over:
             return State.REGRESSED
@@ -211,6 +221,7 @@ class FaultGroups:
     Args:
         requests_by_route: Tells how many requests of each route have ended.
         rng: Chance, for examples.
+        quiet_s: How long one must have been without a failure to be over.
         most: How many groups at once.
 
     Attributes:
@@ -222,14 +233,18 @@ class FaultGroups:
         self,
         requests_by_route: Callable[[], dict[str, int]],
         rng: Random,
+        quiet_s: float = 60.0,
         most: int = MAX_GROUPS,
     ) -> None:
         self._requests_by_route = requests_by_route
         self._rng = rng
+        self._quiet_s = quiet_s
         self._most = most
         # Latest seen last. A plain tuple finds what its Key is under, and is cheaper.
         self._groups: OrderedDict[tuple[str, ...], Group] = OrderedDict()
         self._waiting: dict[str, list[Group]] = {}  # For a success, by route.
+        self._on: dict[str, Group] = {}  # Those that were not over yet, by id.
+        self.on_recovered: Callable[[Group], None] | None = None
         # By slice: the requests of each route up to then.
         self._traffic: deque[tuple[int, dict[str, int]]] = deque(maxlen=_MINUTE + 1)
         self.evicted = 0
@@ -238,6 +253,12 @@ class FaultGroups:
     def __len__(self) -> int:
         """Return how many there are."""
         return len(self._groups)
+
+    def use(self, quiet_s: float) -> None:
+        """Take groups for over after another time without a failure."""
+        self._quiet_s = quiet_s
+        for group in self._groups.values():
+            group.quiet_s = quiet_s
 
     def __iter__(self) -> Iterator[Group]:
         """Yield them, the latest seen first."""
@@ -282,11 +303,16 @@ class FaultGroups:
         if group is None:
             if len(self._groups) >= self._most:
                 self._make_room(now_s)
-            group = Group(Key(*key), fault.spec, severity, now_s, wall_ns)
+            group = Group(
+                Key(*key), fault.spec, severity, now_s, wall_ns, quiet_s=self._quiet_s
+            )
             self._groups[key] = group
         else:
             self._groups.move_to_end(key)
+            if now_s - group.last_s >= self._quiet_s:
+                self._look_at(group, now_s)  # Before it begins anew.
         group.add(severity, now_s, wall_ns, count)
+        self._on[group.id] = group
         if not group.awaits_success:
             group.awaits_success = True
             self._waiting.setdefault(outcome.route, []).append(group)
@@ -318,20 +344,29 @@ class FaultGroups:
         return min(1.0, group.last_minute(now_s) / seen) if seen > 0 else 0.0
 
     def look(self, now_s: float) -> None:
-        """Remember, once a slice, how many requests each route has had."""
+        """Tell what is over, and remember the requests of each route, once a slice."""
+        for group in list(self._on.values()):
+            self._look_at(group, now_s)
         now = int(now_s / SLICE_S)
         if not self._traffic or self._traffic[-1][0] != now:
             self._traffic.append((now, self._requests_by_route()))
 
+    def _look_at(self, group: Group, now_s: float) -> None:
+        if group.id in self._on and group.state_at(now_s) is State.RECOVERED:
+            del self._on[group.id]
+            if self.on_recovered is not None:
+                self.on_recovered(group)
+
     def _make_room(self, now_s: float) -> None:
         gone = next(iter(self._groups.values()))
         for group in self._groups.values():
-            if now_s - group.last_s < QUIET_S:
+            if now_s - group.last_s < self._quiet_s:
                 break  # Those that follow were seen later still.
             if group.state_at(now_s) is State.RECOVERED:
                 gone = group
                 break
         del self._groups[gone.key]
+        self._on.pop(gone.id, None)
         self.evicted += 1
         self.evicted_faults += gone.count
         waiting = self._waiting.get(gone.key.route)

@@ -6,6 +6,8 @@
                     --> lines     as the access log's mode says
                     --> tracer    sampled, or a failure
 
+In a storm of failures those have a line and a span that the book keeps, and the rest
+is a line that counts them: writing all would take the time of the traffic.
 Called on the event loop, once a request. What is slow (formatting, writing, spans,
 series) is done by others, later. What is not of one request (the loop stood still,
 a reload was refused) comes in by `fault`.
@@ -22,11 +24,13 @@ from sidecar.model import Fault, Limit, Outcome, Phase, Processed, TraceContext
 from sidecar.policy.overload import Admission
 from sidecar.record.access_log import (
     EndpointMove,
+    LeftOut,
     Loggable,
     Transition,
     line_of,
     success_ratio,
 )
+from sidecar.record.application import ApplicationRecord
 from sidecar.record.context import Context
 from sidecar.record.escalation import Escalation
 from sidecar.record.events import Event
@@ -51,6 +55,8 @@ if TYPE_CHECKING:
     from sidecar.faults.spec import FaultSpec
     from sidecar.policy.breaker import State
     from sidecar.policy.outlier import Reason, Standing
+    from sidecar.record.fault_feed import Failure
+    from sidecar.record.groups import Group
     from sidecar.record.sources import RuntimeState
     from sidecar.record.tracing import Tracer
     from sidecar.settings.snapshot import Snapshot
@@ -87,6 +93,7 @@ class Recorder:
         self.store = MetricStore(snapshot.max_series)
         self.traffic = Traffic(self.store.requests, clock.now_s())
         self.opaque = OpaqueCounts()
+        self.application = ApplicationRecord()
         self._count_plain = self.store.count_plain  # Bound once: it is hot.
         self.lines: LineWriter[Loggable] = LineWriter(stream or sys.stdout, line_of)
         self.tracer: Tracer | None = None  # Set when traces are wanted.
@@ -103,9 +110,12 @@ class Recorder:
         )
         self.book = FaultBook(self._context, self.store.requests_by_route)
         self.feed = self.book.feed
-        self.store.on_recovery = self.book.groups.succeeded
-        self._silence = SilenceWatch()
-        self._silences = self._silence.silences
+        self.store.on_success = self.book.groups.succeeded
+        self.book.groups.on_recovered = self._on_recovered
+        self.book.on_kept.append(self._on_kept)
+        self._left_out = 0  # Failures that a line has told of by their number alone.
+        self.silence = SilenceWatch()
+        self._silences = self.silence.silences
         self._timer: Timer | None = None
         self._escalation = Escalation(self.store.requests_of)
         self.use(snapshot)
@@ -117,8 +127,10 @@ class Recorder:
         self.snapshot = snapshot
         self._pressure.limits = snapshot.overload
         self._is_logging = snapshot.access_log.mode != "off"
+        self._logs_all = snapshot.access_log.mode == "all"
         self._success_ratio = success_ratio(snapshot.access_log)
         self.fault_headers = snapshot.fault_headers
+        self.book.groups.use(snapshot.recovered_after_s)
         self._context.snapshot = snapshot
         self._context.expire()
         self._escalation.forget()
@@ -195,7 +207,7 @@ class Recorder:
             return
         self.store.count_success(outcome)
         if self._silences:
-            self._silence.answered(outcome.upstream)
+            self.silence.answered(outcome.upstream)
         trace = outcome.trace
         if self._success_ratio and is_sampled(trace.trace_id, self._success_ratio):
             self.lines.put(outcome)
@@ -234,7 +246,7 @@ class Recorder:
         self.store.count_fault(spec.code, severity.name, upstream, route)
         now_s = self._clock.now_s()
         failure = self.book.failed(outcome, fault, severity, now_s, facts)
-        if self._is_logging:
+        if self._logs_all:
             self.lines.put(failure)
         return fault.fault_id
 
@@ -315,9 +327,9 @@ class Recorder:
         severity = self._escalation.severity_of(fault.spec, outcome.route, now_s)
         self.store.count_failure(outcome, fault, severity.name)
         failure = self.book.failed(outcome, fault, severity, now_s)
-        if self._is_logging:
+        if self._logs_all:
             self.lines.put(failure)
-        if self.tracer is not None:
+        if outcome.trace.sampled and self.tracer is not None:
             self.tracer.record(failure)
         if outcome.attempts:
             self._suspect(outcome)
@@ -333,7 +345,7 @@ class Recorder:
         """Tell of an upstream that has fallen silent."""
         state = self._context.routes.get(outcome.route)
         timeout_s = None if state is None else state.route.timeouts.request_s
-        detail = self._silence.look(
+        detail = self.silence.look(
             outcome.upstream, outcome.attempts, timeout_s or _UNLIMITED_S
         )
         if detail is not None:
@@ -344,6 +356,21 @@ class Recorder:
                 upstream=outcome.upstream,
             )
 
+    def _on_kept(self, failure: Failure) -> None:
+        """Tell of a failure that is kept, unless that is done already."""
+        if self._is_logging and not self._logs_all:
+            self.lines.put(failure)
+        if self.tracer is not None and not failure.outcome.trace.sampled:
+            self.tracer.record(failure)
+
+    def _on_recovered(self, group: Group) -> None:
+        """Tell that a route has got over failures; what is of no route has none."""
+        key, recovery_s = group.key, group.recovery_s
+        if key.route and recovery_s is not None:
+            self.store.count_recovery(key.code, recovery_s)
+            told = f"{key.code} is over, {recovery_s:.3g} s after it began"
+            self.event("recovery", key.route, told, upstream=key.upstream)
+
     def _look(self) -> None:
         """Tell what runs short."""
         now_s = self._clock.now_s()
@@ -351,6 +378,7 @@ class Recorder:
         usage = self.meter.read()
         self._context.look()
         self.book.look(now_s)
+        self._tell_left_out()
         self._look_at_traffic(now_s)
         for spec, upstream, detail in self._pressure.look(self.runtime, usage):
             self.fault(spec, detail, upstream=upstream)
@@ -363,6 +391,13 @@ class Recorder:
         if found is not None and self.book.hub.wants_traffic:
             tick = Tick(self.traffic, found, self._context.routes, now_s)
             self.book.hub.publish_traffic(tick)
+
+    def _tell_left_out(self) -> None:
+        """Say in a line how many failures of the last second have none."""
+        count = self.book.sample.left_out - self._left_out
+        self._left_out += count
+        if count and self._is_logging and not self._logs_all:
+            self.lines.put(LeftOut(self._clock.wall_ns(), count))
 
     def _on_beat(self, now_s: float, lag_s: float) -> None:
         self.admission.observe_lag(now_s, lag_s, self._context.in_flight)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PER_S: Final = 200
+PER_S: Final = 100
 MAX_FIRSTS: Final = 500
 RESERVOIR: Final = 50
 EXAMPLES: Final = 3

@@ -3,6 +3,7 @@
     attempt sent, nothing came, time was up    begins a silence, or counts in one
     any answer, a reset, a refusal             ends it: something is alive, or gone
     too many, for longer than the timeout      told, once a silence
+    the active check met the same              told, unless it is already
 
 A deadlock, or a worker pool that is used up, looks like this from outside: the
 kernel goes on accepting connections, the application answers none of them. A
@@ -19,6 +20,8 @@ from sidecar.faults.catalogue import FaultCode
 from sidecar.model import Origin, Phase
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sidecar.model import Attempt
 
 _MIN_UNANSWERED = 3  # One slow handler is not a deadlock.
@@ -56,6 +59,35 @@ class SilenceWatch:
     def answered(self, upstream: str) -> None:
         """The upstream has answered a request."""
         self.silences.pop(upstream, None)
+
+    def is_news(self, upstreams: Iterable[str], now_s: float) -> bool:
+        """The active check of the application waits in vain, too often by now.
+
+        Args:
+            upstreams: Those that lead to it.
+            now_s: Now.
+
+        Returns:
+            Whether there is something to tell: nothing of the traffic was told.
+        """
+        known = [
+            self.silences.setdefault(upstream, Silence(now_s, 0, False))
+            for upstream in upstreams
+        ]
+        is_news = not any(silence.is_told for silence in known)
+        for silence in known:
+            silence.is_told = True
+        return is_news
+
+    def check_answered(self, upstreams: Iterable[str]) -> None:
+        """The active check has an answer; what the traffic met is its own matter.
+
+        An answer to a check may come from a thread that no request ever gets.
+        """
+        for upstream in upstreams:
+            silence = self.silences.get(upstream)
+            if silence is not None and not silence.unanswered:
+                del self.silences[upstream]
 
     def look(
         self, upstream: str, attempts: tuple[Attempt, ...], timeout_s: float

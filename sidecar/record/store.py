@@ -102,7 +102,7 @@ class MetricStore:
     def __init__(self, max_series: int) -> None:
         self._room = shares_of(max_series)[0] - _RESERVED
         self._application_codes: set[str] = set()
-        self._failing: dict[str, dict[str, float]] = {}  # Route: code: since.
+        self._failing: set[str] = set()  # Routes that had no success since.
         # Of successes: route: method: status. A route has but one listener.
         self._plain: dict[str, dict[str, dict[int, RequestSeries]]] = {}
         self.requests: dict[RequestKey, RequestSeries] = {}
@@ -122,7 +122,7 @@ class MetricStore:
         self.admin_refused: dict[str, int] = {}  # By reason, of few.
         self.failures = 0  # As users feel them.
         # Told the route and when, of the first success after a failure.
-        self.on_recovery: Callable[[str, float], None] | None = None
+        self.on_success: Callable[[str, float], None] | None = None
 
     @property
     def successes(self) -> int:
@@ -167,7 +167,9 @@ class MetricStore:
         if outcome.trace.sampled:
             series.durations.exemplars[bucket] = _exemplar(outcome, duration_s)
         if self._failing and route in self._failing:
-            self._recover(route, outcome.start_s + duration_s)
+            self._failing.discard(route)
+            if self.on_success is not None:
+                self.on_success(route, outcome.start_s + duration_s)
 
     def count_failure(
         self, outcome: Outcome, fault: Fault, severity: str, count: int = 1
@@ -187,8 +189,7 @@ class MetricStore:
             series.failures += count
         key = self.count_fault(code, severity, outcome.upstream, outcome.route, count)
         self.fault_exemplars[key] = _exemplar(outcome, 1.0)
-        ended_s = outcome.start_s + outcome.duration_s
-        self._failing.setdefault(outcome.route, {}).setdefault(code, ended_s)
+        self._failing.add(outcome.route)
         if fault.timeout is not None:
             self.timeouts[fault.timeout.value] += 1
         if outcome.retry_skipped:
@@ -262,19 +263,16 @@ class MetricStore:
         self._application_codes.add(code)
         return code
 
-    def _recover(self, route: str, now_s: float) -> None:
-        """A success ends every failure of its route."""
-        if self.on_recovery is not None:
-            self.on_recovery(route, now_s)
-        for code, since_s in self._failing.pop(route).items():
-            label = code
+    def count_recovery(self, code: str, duration_s: float) -> None:
+        """Count that failures of a code are over, and how long they went on."""
+        label = self.label_of(code)
+        histogram = self.recoveries.get(label)
+        if histogram is None and not self._take(_RECOVERY_SERIES):
+            label = OTHER_CODE
             histogram = self.recoveries.get(label)
-            if histogram is None and not self._take(_RECOVERY_SERIES):
-                label = OTHER_CODE
-                histogram = self.recoveries.get(label)
-            if histogram is None:
-                histogram = self.recoveries[label] = Histogram(RECOVERY_BOUNDS_S)
-            histogram.observe(max(0.0, now_s - since_s))
+        if histogram is None:
+            histogram = self.recoveries[label] = Histogram(RECOVERY_BOUNDS_S)
+        histogram.observe(duration_s)
 
     def _remember(self, outcome: Outcome) -> RequestSeries:
         """Find the series of a success for this and the next time."""

@@ -49,6 +49,13 @@ TargetPath = Annotated[
     ),
 ]
 FilePath = Annotated[str, Shape(r"[^\x00-\x1f\x7f]+", "the path of a file")]
+TraceUrl = Annotated[
+    str,
+    Shape(
+        r"https?://[^\s{}\x00-\x1f\x7f]+\{trace_id\}[^\s{}\x00-\x1f\x7f]*",
+        "where a trace is shown, such as https://traces.example/trace/{trace_id}",
+    ),
+]
 SocketPath = Annotated[
     str,
     Shape(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from sidecar.settings.admin_checks import find_admin_problems
+from sidecar.settings.application_checks import find_application_problems
 from sidecar.settings.compile import (
     effective_breaker,
     effective_retry,
@@ -66,6 +67,7 @@ def find_problems(
         *_listen_problems(settings, source),
         *_upstream_problems(settings, source),
         *find_admin_problems(settings.admin, source),
+        *find_application_problems(settings, source),
     ]
     seen: dict[str, int] = {}
     for index, route in zip(numbers, settings.routes, strict=True):

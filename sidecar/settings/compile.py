@@ -18,6 +18,7 @@ from sidecar.policy.overload import OverloadLimits
 from sidecar.policy.retry import IDEMPOTENT, PRESETS, RetryRules
 from sidecar.settings import models, passing
 from sidecar.settings import snapshot as compiled
+from sidecar.settings.application import compile_application
 from sidecar.settings.base import Settings
 from sidecar.settings.filters import fold
 from sidecar.settings.hosts import is_in_cluster
@@ -42,6 +43,14 @@ def compile_settings(
 ) -> compiled.Snapshot:
     """Return the snapshot of settings that `find_problems` found none in."""
     telemetry = settings.telemetry
+    upstreams = {
+        name: compile_upstream(name, upstream, settings)
+        for name, upstream in {
+            **settings.upstreams,
+            **passing.upstreams(settings),
+        }.items()
+    }
+    inbound = {r.upstream for r in settings.routes if r.listener == "inbound"}
     return compiled.Snapshot(
         service=settings.service,
         version=_version(settings),
@@ -54,13 +63,7 @@ def compile_settings(
             _route(settings, route, source.places.get(("routes", index), (0, 0))[0])
             for index, route in enumerate((*settings.routes, *passing.routes(settings)))
         ),
-        upstreams={
-            name: compile_upstream(name, upstream, settings)
-            for name, upstream in {
-                **settings.upstreams,
-                **passing.upstreams(settings),
-            }.items()
-        },
+        upstreams=upstreams,
         interception=dict(_interception(settings)),
         trusted_peers=tuple(ipaddress.ip_network(n) for n in settings.trusted_peers),
         status_profile=settings.faults.status_profile,
@@ -76,9 +79,14 @@ def compile_settings(
         source=source.name,
         awaits_application=settings.health.await_application,
         follows_application=settings.drain.follow_application,
+        application=compile_application(
+            settings.health.application, [upstreams[name] for name in sorted(inbound)]
+        ),
         first_answer_s=settings.discovery.first_answer,
         admin_token_file=settings.admin.token_file,
         admin_socket=settings.admin.socket,
+        trace_url=settings.admin.trace_url,
+        recovered_after_s=settings.faults.recovered_after,
         fault_store=settings.faults.store,
         fault_store_age_s=settings.faults.store_age,
         fault_store_max_bytes=settings.faults.store_size,

@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from sidecar.settings.application import CommandCheck, HttpCheck, HttpHook
 from sidecar.settings.snapshot import (
     Address,
     DnsSource,
@@ -38,6 +39,7 @@ _UNITS: dict[str, Callable[[Any], str]] = {
     "_bytes": format_size,
     "_ratio": lambda ratio: f"{ratio:.4g}",
 }
+_BY_NAME = (HttpCheck, CommandCheck, HttpHook)  # The rest may be secrets.
 _EDITS = frozenset(("request_edits", "response_edits"))  # Values may be secrets.
 FIXED = {  # By field of a snapshot: the keys of the file that need a restart.
     "listeners": "inbound.listen and outbound.listen",
@@ -150,10 +152,14 @@ def _changed(name: str, known: Any, wanted: Any) -> Iterator[str]:
     title, unit = _title(name)
     if name in _EDITS:
         yield from _edits(title, known, wanted)
-    elif is_dataclass(known) and type(known) is type(wanted):
+    elif type(known) is type(wanted) and _has_parts(known):
         yield from (f"{title}: {text}" for text in _changes(known, wanted))
     else:
         yield f"{title}: {_shown(known, unit)} -> {_shown(wanted, unit)}"
+
+
+def _has_parts(value: Any) -> bool:
+    return is_dataclass(value) and not isinstance(value, _BY_NAME)
 
 
 def _edits(title: str, known: Any, wanted: Any) -> Iterator[str]:
@@ -187,7 +193,7 @@ def _shown(value: Any, unit: str) -> str:
         return str(_UNITS[unit](value))
     if isinstance(value, FieldMatch):
         return f"{value.name}: {MASK}"
-    if isinstance(value, Address | Listener | DnsSource | KubernetesSource):
+    if isinstance(value, (Address, Listener, DnsSource, KubernetesSource, *_BY_NAME)):
         return str(value)
     if is_dataclass(value) and not isinstance(value, type):
         parts = ((f.name, getattr(value, f.name)) for f in fields(value) if f.compare)

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import AliasChoices, ConfigDict, Field, IPvAnyNetwork
 
 from sidecar.policy.retry import Condition
+from sidecar.settings.application import ApplicationSettings
 from sidecar.settings.base import (
     AppCode,
     FieldName,
@@ -24,6 +25,7 @@ from sidecar.settings.base import (
     Settings,
     SocketPath,
     TargetPath,
+    TraceUrl,
 )
 from sidecar.settings.discovery import DiscoverySettings, UpstreamDiscoverySettings
 from sidecar.settings.filters import FilterSettings
@@ -88,6 +90,7 @@ class AdminSettings(ListenSettings):
     listen: HostPort = Address("127.0.0.1", 15000)
     token_file: FilePath | None = None
     socket: SocketPath | None = None
+    trace_url: TraceUrl | None = None
 
 
 class HealthSettings(ListenSettings):
@@ -95,6 +98,7 @@ class HealthSettings(ListenSettings):
 
     listen: HostPort = Address("0.0.0.0", 15020)  # noqa: S104 - kubelet asks it
     await_application: bool = False
+    application: ApplicationSettings | None = None
 
 
 class LimitSettings(Settings):
@@ -395,6 +399,7 @@ class FaultSettings(Settings):
     status_profile: Literal["rfc9209", "envoy"] = "rfc9209"
     expose: Literal["full", "minimal"] = "full"
     headers: tuple[FieldName, ...] = ()
+    recovered_after: PositiveDuration = 60.0
     store: FilePath | None = None
     store_age: PositiveDuration = 7 * 86400.0
     store_size: StoreSize = 64 * 1024 * 1024

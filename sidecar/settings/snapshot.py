@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network  # noqa: TC003 - pydantic asks for them
 from typing import TYPE_CHECKING
 
+from sidecar.settings.hosts import is_loopback
+
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from sidecar.policy.outlier import OutlierLimits
     from sidecar.policy.overload import OverloadLimits
     from sidecar.policy.retry import RetryRules
+    from sidecar.settings.application import ApplicationCheck
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +246,8 @@ class Upstream:
     is_original: bool = False  # Each connection to where it was meant to go.
     discovery: Source | None = None
     authority: bytes = field(init=False, repr=False, compare=False)  # Host, if unknown.
+    # Of the application beside this sidecar, if an inbound route leads to it.
+    is_local: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Find out once what a request is for that does not say so."""
@@ -254,6 +259,8 @@ class Upstream:
         else:
             authority = source.host
         object.__setattr__(self, "authority", authority.encode())
+        is_local = self.is_original or any(is_loopback(e.host) for e in self.endpoints)
+        object.__setattr__(self, "is_local", is_local)
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,9 +365,12 @@ class Snapshot:
     interception: dict[str, Interception] = field(default_factory=dict)  # By listener.
     awaits_application: bool = False  # To be ready.
     follows_application: bool = False  # To its end.
+    application: ApplicationCheck | None = None  # How it is checked.
     first_answer_s: float = 5.0  # To wait for endpoints before they are needed.
     admin_token_file: str | None = None
     admin_socket: str | None = None
+    trace_url: str | None = None  # Where a trace is shown: has "{trace_id}".
+    recovered_after_s: float = 60.0  # Without a failure: less, and every lull were one.
     fault_store: str | None = None  # A file for the records of failures.
     fault_store_age_s: float = 7 * 86400.0
     fault_store_max_bytes: int = 64 * 1024 * 1024

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sidecar.policy.retry import Condition
 from sidecar.settings import passing
 from sidecar.settings.admin_checks import find_admin_warnings
+from sidecar.settings.application_checks import find_application_warnings
 from sidecar.settings.checks import is_any_host
 from sidecar.settings.hosts import is_loopback
 from sidecar.settings.reach import find_unreachable
@@ -38,6 +39,7 @@ def find_warnings(
         *_outlier_warnings(settings, source),
         *_process_warnings(settings, source),
         *find_slo_warnings(settings, source),
+        *find_application_warnings(settings, source),
     ]
     written = snapshot.routes[: len(settings.routes)]
     for index, cause in find_unreachable(written):

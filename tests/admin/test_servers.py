@@ -15,6 +15,7 @@ from prometheus_client.openmetrics import parser as open_parser
 from sidecar.accept.listener import ListenError
 from sidecar.admin.token import VARIABLE
 from sidecar.app import App
+from sidecar.readiness import NotReady
 from sidecar.settings.load import from_upstream
 from tests.support.admin import TOKEN, client_of
 from tests.support.proxy import ANYWHERE, header_of, proxied, status_of
@@ -48,8 +49,10 @@ async def test_the_index_names_every_path() -> None:
         assert set(index["paths"]) == {
             "/", "/config", "/routes", "/upstreams", "/breakers", "/breakers/{name}",
             "/upstreams/{name}/endpoints/{address}",
+            "/application",
             "/faults", "/faults/stream", "/faults/{id}", "/fault-groups",
-            "/fault-groups/{id}", "/events", "/openapi.json", "/log-level", "/quit",
+            "/fault-groups/{id}", "/events", "/traffic", "/traffic/history",
+            "/page", "/page/licences.txt", "/openapi.json", "/log-level", "/quit",
             "/reload",
         }  # fmt: skip
 
@@ -249,7 +252,7 @@ async def test_health_follows_the_sidecar() -> None:
     async with proxied() as proxy, client_of(proxy, "health") as health:
         assert await health.ask("/healthz/ready") == (200, "ready\n")
         assert await health.ask("/healthz/live") == (200, "live\n")
-        proxy.app.not_ready_reason = "draining"
+        proxy.app.readiness.hold(NotReady.DRAINING, "draining")
         assert await health.ask("/healthz/ready") == (503, "not ready: draining\n")
         assert await health.ask("/healthz/live") == (200, "live\n")
 
@@ -300,9 +303,9 @@ async def test_a_taken_address_is_told_and_leaves_nothing_behind() -> None:
         app = App(loaded)
         with pytest.raises(ListenError, match=rf"admin: .*127\.0\.0\.1:{port}"):
             await app.start()
-    host, inbound = app.addresses["inbound"]
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection((host, inbound))
+    assert app.servers is not None
+    with pytest.raises(ConnectionRefusedError):  # It was bound before.
+        socket.create_connection(app.servers.health_address)
 
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="a machine without IPv6")

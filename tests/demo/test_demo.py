@@ -51,7 +51,7 @@ class Demo:
         assert process.stdout is not None
         for line in process.stdout:
             self.said.append(line.rstrip("\n"))
-            if line.startswith("Admin: "):
+            if line.startswith("In a browser: "):
                 break
 
     @property

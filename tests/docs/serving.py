@@ -1,4 +1,7 @@
-"""A sidecar as `run --upstream` starts it, on ports of its own, nobody behind it."""
+"""A sidecar as a process, on ports of its own.
+
+As `run --upstream` starts it, if not told otherwise, with nobody behind it.
+"""
 
 from __future__ import annotations
 
@@ -29,12 +32,17 @@ drain: {{lead: 0s}}
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[dict[str, str]]:
-    """Yield the address that stands for each one that documents name."""
+def serving(folder: Path, config: str = CONFIG) -> Iterator[dict[str, str]]:
+    """Yield the address that stands for each one that documents name.
+
+    Args:
+        folder: Where its file and its socket are.
+        config: The file; `{nobody}` is a port where nobody listens.
+    """
     with ports.hold_port(0) as held:
         nobody = ports.port_of(held)
         path = folder / "serving.yaml"
-        path.write_text(CONFIG.format(nobody=nobody, folder=folder), encoding="utf-8")
+        path.write_text(config.format(nobody=nobody, folder=folder), encoding="utf-8")
         with subprocess.Popen(
             [sys.executable, "-m", "sidecar", "run", "-c", str(path)],
             stdout=subprocess.DEVNULL,

@@ -29,6 +29,7 @@ TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 SAMPLED = f"traceparent: 00-{TRACE}-00f067aa0ba902b7-01"
 FAULTY = "x-316-deadline-ms: x"  # 400, by the proxy itself.
 LOOK_S = 0.05
+QUICK = {"recovered_after": "100ms"}
 NAMES = (
     "app_316_fault_total",
     "app_fault_recovery_seconds_bucket",
@@ -129,7 +130,7 @@ async def test_every_name_can_be_queried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, TOKEN)
-    async with proxied(moody) as proxy:
+    async with proxied(moody, top={"faults": QUICK}) as proxy:
         await proxy.get("/", FAULTY)
         await proxy.get()  # Reset, made again, and so a recovery.
         host, port = proxy.app.addresses["admin"]

@@ -287,13 +287,22 @@ def test_probes_are_asked_by_the_sidecar_that_knows_the_originals() -> None:
         {"httpGet": {"port": 80, "host": "other.example"}},
         {"httpGet": {"port": 80000}},
         {"exec": {"command": ["true"]}},
+        {"httpGet": {"path": "/healthz/application", "port": 15020}},
     ],
 )
 def test_a_probe_that_the_sidecar_cannot_ask_stays(probe: dict[str, Any]) -> None:
+    """Nor need it, where the kubelet asks the sidecar itself."""
     given = pod(containers=[{"name": "app", "livenessProbe": probe}])
     done = inject(given, INBOUND).template
     assert named(done, "app")["livenessProbe"] == probe
     assert "env" not in named(done, SIDECAR)
+
+
+def test_a_probe_of_the_sidecar_excludes_no_port() -> None:
+    probe = {"httpGet": {"path": "/healthz/application", "port": 15020}}
+    given = pod(containers=[{"name": "app", "livenessProbe": probe}])
+    assert "--exclude-inbound-ports" not in rules_of(given, INBOUND)
+    assert uninject(inject(given, INBOUND).template) == tidy(given)
 
 
 def test_a_grpc_probe_on_the_port_of_the_service_is_warned_of() -> None:

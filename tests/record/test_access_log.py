@@ -51,6 +51,41 @@ def test_the_mode_decides_who_gets_a_line(log: str, events: list[str]) -> None:
     assert [line["event"] for line in told.lines()] == events
 
 
+STORM = 2000
+
+
+@pytest.mark.parametrize("mode", ["faults", "sampled"])
+def test_in_a_storm_what_is_kept_has_a_line_and_the_rest_a_number(mode: str) -> None:
+    told = Log(f"mode: {mode}")
+    for _ in range(STORM):
+        told.recorder.record(failed())
+    told.recorder.book.look(told.recorder._clock.now_s() + 1.0)
+    told.recorder._tell_left_out()
+    kept = told.recorder.feed.last_seq
+    lines = told.lines()
+    events = [line["event"] for line in lines]
+    assert events.count("316_FAULT") == kept < STORM / 10
+    [rest] = [line for line in lines if line["event"] == "316_FAULTS_LEFT_OUT"]
+    assert rest["count"] == STORM - kept
+
+
+def test_who_wants_all_lines_has_them_in_a_storm_too() -> None:
+    told = Log("mode: all")
+    for _ in range(STORM):
+        told.recorder.record(failed())
+    told.recorder._tell_left_out()
+    assert [line["event"] for line in told.lines()] == ["316_FAULT"] * STORM
+
+
+def test_what_is_of_no_request_has_its_line_in_a_storm_too() -> None:
+    told = Log("mode: faults")
+    for _ in range(STORM):
+        told.recorder.record(failed())
+    told.recorder.fault(FaultCode.LOCK_STALL.spec, "stood still")
+    codes = [line.get("code") for line in told.lines()]
+    assert codes.count("316-LOCK-STALL") == 1
+
+
 def test_a_request_is_one_line() -> None:
     told = Log("mode: all")
     told.recorder.record(outcome())

@@ -72,7 +72,7 @@ class Bench:
             "tracing: {queue_spans: 1}",  # No request is that small: no thread.
             routes,
         )
-        clock = FakeClock()
+        clock = self.clock = FakeClock()
         self.recorder = Recorder(configured, clock)
         self.recorder.tracer = Tracer(configured)
         none = replace(configured.log_export, queue=0)  # No thread, likewise.
@@ -109,6 +109,7 @@ def eventful() -> Bench:
     recorder = bench.recorder
     recorder.record(failed(FaultCode.TIMEOUT_ERR, retry_skipped="body"))
     recorder.record(outcome())
+    recorder.book.look(bench.clock.now_s() + 120.0)  # It has been over for long.
     recorder.retried("all", "app", "316-CONN-RESET")
     recorder.transition("all", "app", State.CLOSED, State.OPEN, "5 in a row")
     recorder.malformed_code()

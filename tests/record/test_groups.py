@@ -14,7 +14,6 @@ from sidecar.faults.spec import Severity
 from sidecar.model import Phase
 from sidecar.record.groups import (
     NEW_S,
-    QUIET_S,
     FaultGroups,
     Group,
     State,
@@ -23,6 +22,7 @@ from sidecar.record.groups import (
 from tests.support.outcomes import attempt, failed, fault
 
 START_S = 1000.0
+QUIET_S = 60.0
 
 
 class Told:
@@ -30,7 +30,9 @@ class Told:
 
     def __init__(self, most: int = 500) -> None:
         self.requests: dict[str, int] = {}
-        self.groups = FaultGroups(lambda: dict(self.requests), Random(316), most)
+        self.groups = FaultGroups(
+            lambda: dict(self.requests), Random(316), QUIET_S, most
+        )
 
     def fail(self, now_s: float = START_S, count: int = 1, **fields: Any) -> Group:
         told = failed(fields.pop("code", FaultCode.CONN_RESET), **fields)
@@ -103,6 +105,39 @@ def test_new_then_ongoing_then_recovered_then_regressed(told: Told) -> None:
     told.groups.succeeded("all", quiet_s + 5)
     assert group.state_at(quiet_s + QUIET_S) is State.RECOVERED
     assert group.recovery_s == 5.0
+
+
+def test_a_recovery_is_told_once_when_it_is_one(told: Told) -> None:
+    heard: list[tuple[str, float | None]] = []
+    told.groups.on_recovered = lambda group: heard.append((group.id, group.recovery_s))
+    group = told.fail(START_S)
+    told.fail(START_S + 2)
+    told.groups.succeeded("all", START_S + 4)
+    told.groups.look(START_S + 2 + QUIET_S - 0.1)
+    assert heard == []
+    told.groups.look(START_S + 2 + QUIET_S)
+    told.groups.look(START_S + 3 + QUIET_S)
+    assert heard == [(group.id, 4.0)]  # To the first success after its last.
+
+
+def test_a_recovery_that_nobody_saw_is_told_before_the_next_failure(
+    told: Told,
+) -> None:
+    heard: list[float | None] = []
+    told.groups.on_recovered = lambda group: heard.append(group.recovery_s)
+    told.fail(START_S)
+    told.groups.succeeded("all", START_S + 4)
+    told.fail(START_S + 2 * QUIET_S)
+    told.groups.succeeded("all", START_S + 2 * QUIET_S + 1)
+    told.groups.look(START_S + 4 * QUIET_S)
+    assert heard == [4.0, 1.0]
+
+
+def test_how_long_is_quiet_can_be_changed(told: Told) -> None:
+    group = told.fail(START_S)
+    told.groups.succeeded("all", START_S + 1)
+    told.groups.use(5.0)
+    assert group.state_at(START_S + 5) is State.RECOVERED
 
 
 def test_silence_is_no_recovery(told: Told) -> None:

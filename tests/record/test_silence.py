@@ -50,6 +50,25 @@ def test_a_silence_is_told_once() -> None:
     assert sum(one is not None for one in told) == 1
 
 
+def test_what_the_check_has_told_the_traffic_does_not_tell_again() -> None:
+    watch = SilenceWatch()
+    assert watch.is_news(["app", "other"], 0.0)
+    assert not watch.is_news(["app", "other"], 1.0)
+    told = looks(watch, *(unanswered(start) for start in (0.0, 4.0, 8.0)))
+    assert told == [None] * 3
+    watch.check_answered(["other"])
+    assert "other" not in watch.silences
+
+
+def test_what_the_traffic_has_told_the_check_does_not_tell_again() -> None:
+    """Nor ends it: what answers a check may be a thread that no request gets."""
+    watch = SilenceWatch()
+    looks(watch, *(unanswered(start) for start in (0.0, 4.0, 8.0)))
+    assert not watch.is_news(["app", "other"], 9.0)
+    watch.check_answered(["app"])
+    assert watch.silences["app"].unanswered == 3
+
+
 def test_not_longer_than_the_timeout_is_not_told() -> None:
     """Many at once that all end together are one slow moment."""
     watch = SilenceWatch()

@@ -97,15 +97,26 @@ def test_limits_of_time_are_counted_once_each() -> None:
     assert store.retries_by_route["all"] == 2
 
 
-def test_recovery_is_from_the_first_fault_to_the_first_success() -> None:
-    store = store_of()
+def test_the_first_success_after_failures_of_a_route_is_told() -> None:
+    store, heard = store_of(), []
+    store.on_success = lambda route, now_s: heard.append((route, now_s))
     count(store, failed(FaultCode.CONN_RESET, start_s=10.0, duration_s=0.0))
     count(store, failed(FaultCode.CONN_RESET, start_s=12.0, duration_s=0.0))
     store.count_success(outcome(route="r1", start_s=13.0))
     store.count_success(outcome(start_s=14.0, duration_s=0.0))
     store.count_success(outcome(start_s=20.0))
-    [histogram] = store.recoveries.values()
-    assert (sum(histogram.counts), histogram.sum_s) == (1, 4.0)
+    assert heard == [("all", 14.0)]
+
+
+def test_recoveries_are_counted_by_code_as_long_as_there_is_room() -> None:
+    store = store_of()
+    store.count_recovery("316-CONN-RESET", 4.0)
+    store.count_recovery("316-CONN-RESET", 2.0)
+    histogram = store.recoveries["316-CONN-RESET"]
+    assert (sum(histogram.counts), histogram.sum_s) == (2, 6.0)
+    for number in range(100):
+        store.count_recovery(f"316-ORDER-N{number}", 1.0)
+    assert sum(store.recoveries[OTHER_CODE].counts) > 30
 
 
 def test_an_application_may_invent_64_codes() -> None:

@@ -1,0 +1,83 @@
+// Small things that several parts show.
+
+import type { ComponentChildren } from "preact";
+import { signal } from "@preact/signals";
+import { plain } from "./format.js";
+
+export const said = signal(""); // Shown for a moment, and read aloud.
+let hush: ReturnType<typeof setTimeout> | undefined;
+
+export function say(text: string): void {
+  said.value = text;
+  clearTimeout(hush);
+  hush = setTimeout(() => (said.value = ""), 2500);
+}
+
+export async function copy(text: string, what: string): Promise<void> {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    // No permission, or plain http from another host: the old way still works.
+    const area = document.createElement("textarea");
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+  say(`${what} copied`);
+}
+
+export function Pill({ kind, children }: { kind: string; children: ComponentChildren }) {
+  return <span class={`pill ${kind}`}>{children}</span>;
+}
+
+export function Severity({ of }: { of: string }) {
+  return <span class={`severity ${of}`}>{of}</span>;
+}
+
+export function State({ of }: { of: string }) {
+  return <span class={`state ${of}`}>{plain(of)}</span>;
+}
+
+export function Facts({ rows }: { rows: [string, ComponentChildren][] }) {
+  const told = rows.filter(([, value]) => value !== "" && value !== null && value !== undefined);
+  return (
+    <dl class="facts">
+      {told.map(([name, value]) => (
+        <div key={name}>
+          <dt>{name}</dt>
+          <dd>{value}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}
+
+export function Code({ text, what }: { text: string; what: string }) {
+  return (
+    <div class="code">
+      <pre>{text}</pre>
+      <button type="button" onClick={() => void copy(text, what)}>Copy</button>
+    </div>
+  );
+}
+
+export function Section(props: {
+  id: string; title: string; note?: string; children: ComponentChildren; more?: ComponentChildren;
+}) {
+  return (
+    <section id={props.id} aria-labelledby={`${props.id}-title`}>
+      <header>
+        <h2 id={`${props.id}-title`}>{props.title}</h2>
+        {props.note && <span class="note">{props.note}</span>}
+        {props.more}
+      </header>
+      {props.children}
+    </section>
+  );
+}
+
+export function Nothing({ children }: { children: ComponentChildren }) {
+  return <p class="nothing">{children}</p>;
+}

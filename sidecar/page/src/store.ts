@@ -1,0 +1,260 @@
+// What the page knows, and how it keeps up.
+//
+//   /faults/stream --> failures, events --> ask again for groups, endpoints, breakers
+//                  --> traffic, every two seconds --> the charts go on
+//
+// What is asked for again is asked at most every two seconds, however much happens,
+// and every ten if nothing does: states change with time alone, too. A page that
+// nobody looks at asks for nothing.
+
+import { computed, signal } from "@preact/signals";
+import { Refused, ask, follow } from "./api.js";
+import { byUrgency, isFound, isOver } from "./format.js";
+import type {
+  Breaker, Fault, Group, Happening, History, Info, Point, Route, Series, Tick, Upstream,
+} from "./types.js";
+
+const SOON_MS = 2_000;
+const SELDOM_MS = 10_000;
+const KEPT_POINTS = 150;
+const KEPT_EVENTS = 200;
+const GROUPS = 200;
+const RETRY_MS = 5_000;
+
+export type Link = "connecting" | "live" | "polling" | "lost";
+
+export const link = signal<Link>("connecting");
+export const problem = signal("");
+export const wantsToken = signal(false);
+export const info = signal<Info | null>(null);
+export const groups = signal<Group[]>([]);
+export const routes = signal<Route[]>([]);
+export const upstreams = signal<Upstream[]>([]);
+export const breakers = signal<Breaker[]>([]);
+export const events = signal<Happening[]>([]);
+export const now = signal(Date.now());
+export const intervalS = signal(2);
+export const endMs = signal(Date.now());
+export const total = signal<Series>(empty());
+export const histories = signal<ReadonlyMap<string, Series>>(new Map());
+export const isPaused = signal(false);
+export const query = signal("");
+export const severities = signal<ReadonlySet<string>>(new Set());
+export const found = signal<Fault[]>([]);
+
+export const shownGroups = computed(() =>
+  groups.value
+    .filter((group) => !severities.value.size || severities.value.has(group.severity))
+    .filter((g) =>
+      isFound(
+        query.value, g.code, g.title, g.severity, g.state, g.layer, g.route, g.upstream,
+        g.endpoint, g.phase, g.cause, g.id, g.fix,
+      ),
+    )
+    .sort(byUrgency),
+);
+
+export const active = computed(() => groups.value.filter((group) => !isOver(group)));
+
+// Asks for one thing, not more often than is bearable, and never twice at once.
+class Asker {
+  private isDue = true;
+  private isAsking = false;
+  private askedMs = 0;
+
+  constructor(
+    private readonly what: () => Promise<void>,
+    private readonly seldomMs: number = SELDOM_MS,
+  ) {}
+
+  soon(): void {
+    this.isDue = true;
+  }
+
+  tick(nowMs: number): void {
+    const passed = nowMs - this.askedMs;
+    const isTime = passed >= (this.isDue ? SOON_MS : this.seldomMs);
+    if (isTime && !this.isAsking) void this.go(nowMs);
+  }
+
+  private async go(nowMs: number): Promise<void> {
+    this.isAsking = true;
+    this.isDue = false;
+    this.askedMs = nowMs;
+    try {
+      await this.what();
+      met(null);
+    } catch (error) {
+      met(error);
+    } finally {
+      this.isAsking = false;
+    }
+  }
+}
+
+const askers = {
+  info: new Asker(async () => {
+    info.value = await ask<Info>("/");
+  }),
+  groups: new Asker(async () => {
+    groups.value = await ask<Group[]>(`/fault-groups?limit=${GROUPS}`);
+  }),
+  routes: new Asker(async () => {
+    routes.value = await ask<Route[]>("/traffic");
+  }, 2 * SOON_MS),
+  upstreams: new Asker(async () => {
+    upstreams.value = await ask<Upstream[]>("/upstreams");
+  }, 2 * SOON_MS),
+  breakers: new Asker(async () => {
+    breakers.value = await ask<Breaker[]>("/breakers");
+  }),
+  events: new Asker(async () => {
+    events.value = await ask<Happening[]>(`/events?limit=${KEPT_EVENTS}`);
+  }, 6 * SELDOM_MS),
+};
+
+// Begins, and keeps up from then on.
+export function begin(): void {
+  connect();
+  tick();
+  setInterval(tick, 1000);
+  document.addEventListener("visibilitychange", tick);
+}
+
+export function tryAgain(): void {
+  wantsToken.value = false;
+  problem.value = "";
+  for (const asker of Object.values(askers)) asker.soon();
+  connect();
+}
+
+let leave = (): void => undefined;
+let again: ReturnType<typeof setTimeout> | undefined;
+
+function connect(): void {
+  leave();
+  clearTimeout(again);
+  void totalHistory();
+  leave = follow(
+    {
+      fault: () => askers.groups.soon(),
+      event: (data) => happened(JSON.parse(data) as Happening),
+      traffic: (data) => passed(JSON.parse(data) as Tick),
+      skipped: () => askers.groups.soon(),
+      end: () => askers.info.soon(),
+    },
+    () => {
+      link.value = "live";
+      askers.events.soon();
+    },
+    (status) => {
+      // A status is an answer, and no stream: it will not try again by itself.
+      link.value = status === undefined ? "lost" : "polling";
+      if (status !== undefined && !wantsToken.value) again = setTimeout(connect, RETRY_MS);
+    },
+  );
+}
+
+function tick(): void {
+  if (document.hidden || isPaused.value || wantsToken.value) return;
+  now.value = Date.now();
+  for (const asker of Object.values(askers)) asker.tick(now.value);
+}
+
+function met(error: unknown): void {
+  if (error === null) {
+    problem.value = "";
+  } else if (error instanceof Refused) {
+    // Until there is another token nothing is asked for: wrong ones are counted.
+    wantsToken.value ||= error.status === 401;
+    problem.value = error.message;
+  } else {
+    link.value = "lost";
+    problem.value = "the sidecar does not answer";
+  }
+}
+
+function happened(event: Happening): void {
+  events.value = [event, ...events.value].slice(0, KEPT_EVENTS);
+  askers.upstreams.soon();
+  askers.breakers.soon();
+  askers.groups.soon();
+  if (event.kind === "reload" || event.kind === "drain") askers.info.soon();
+}
+
+// Asks for the last minutes of some routes, whose charts are shown from now on.
+export async function chart(names: string[]): Promise<void> {
+  const unknown = names.filter((name) => !histories.value.has(name));
+  if (!unknown.length) return;
+  const wanted = new URLSearchParams(unknown.map((name) => ["route", name]));
+  try {
+    const history = await ask<History>(`/traffic/history?${wanted}`);
+    const known = new Map(histories.value);
+    for (const { route, ...series } of history.routes) known.set(route, series);
+    for (const name of unknown) if (!known.has(name)) known.set(name, empty());
+    while (known.size > 200) known.delete(known.keys().next().value as string);
+    histories.value = known;
+  } catch (error) {
+    met(error);
+  }
+}
+
+async function totalHistory(): Promise<void> {
+  histories.value = new Map();
+  try {
+    const history = await ask<History>("/traffic/history");
+    total.value = history.total;
+    intervalS.value = history.interval_s;
+    endMs.value = Date.parse(history.end);
+  } catch (error) {
+    met(error);
+  }
+}
+
+function passed(tick: Tick): void {
+  if (isPaused.value) return;
+  total.value = longer(total.value, tick.total);
+  endMs.value = Date.parse(tick.time);
+  const points = new Map(tick.routes.map((point) => [point.route, point]));
+  const known = new Map(histories.value);
+  for (const [name, series] of known) known.set(name, longer(series, points.get(name)));
+  histories.value = known;
+}
+
+function longer(series: Series, point: Point | undefined): Series {
+  const add = <T>(values: T[], value: T): T[] => [...values, value].slice(-KEPT_POINTS);
+  return {
+    requests: add(series.requests, point?.requests ?? 0),
+    failures: add(series.failures, point?.failures ?? 0),
+    p50_s: add(series.p50_s, point?.p50_s ?? null),
+    p95_s: add(series.p95_s, point?.p95_s ?? null),
+    p99_s: add(series.p99_s, point?.p99_s ?? null),
+  };
+}
+
+export function empty(): Series {
+  return { requests: [], failures: [], p50_s: [], p95_s: [], p99_s: [] };
+}
+
+// Single failures that a search finds: by id, by trace, by any of their words.
+let searching: ReturnType<typeof setTimeout> | undefined;
+
+export function search(text: string): void {
+  query.value = text.trim();
+  clearTimeout(searching);
+  if (query.value.length < 3) {
+    found.value = [];
+    return;
+  }
+  searching = setTimeout(async () => {
+    const asked = query.value;
+    const wanted = new URLSearchParams({ text: asked, limit: "20" });
+    try {
+      const records = await ask<Fault[]>(`/faults?${wanted}`);
+      if (asked === query.value) found.value = records;
+    } catch (error) {
+      met(error);
+    }
+  }, 300);
+}
+
