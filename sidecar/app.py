@@ -30,6 +30,7 @@ from sidecar.readiness import NotReady, Readiness
 from sidecar.record import otel_env
 from sidecar.record.fault_schema import StoreError
 from sidecar.record.fault_store import FaultStore, StoreLimits
+from sidecar.record.log_export import LogShipper
 from sidecar.record.recorder import Recorder
 from sidecar.record.tracing import Tracer
 from sidecar.reloading import Reloader
@@ -74,6 +75,8 @@ class App:
         self.recorder = Recorder(self.snapshot, self.clock, stream)
         if self.snapshot.tracing.enabled:
             self.recorder.tracer = Tracer(self.snapshot)
+        if self.snapshot.log_export.enabled:
+            self.recorder.book.logs = LogShipper(self.snapshot)
         self._open_fault_store()
         self.alerts = AlertCenter(self.snapshot, self.clock, self.recorder)
         self.runtime = Runtime(self.snapshot, self.clock, rng, self.recorder)
@@ -117,6 +120,8 @@ class App:
         from sidecar.admin.servers import Servers  # noqa: PLC0415 - aiohttp is heavy
 
         self.servers = Servers(self)
+        if self.recorder.book.logs is not None:
+            self.recorder.book.logs.listen(self._loop.call_soon_threadsafe)
         try:
             await self.servers.start()  # First: probes are answered meanwhile.
             await self._discoveries.prepare(self.snapshot)
@@ -241,6 +246,8 @@ class App:
             self._sweeper.cancel()
         self.recorder.stop()
         alerts = self._loop.create_task(self.alerts.close(flush_s))  # Beside the rest.
+        if self.recorder.book.logs is not None:
+            self.recorder.book.logs.listen_no_more()
         await self._end_tasks()
         await self._monitor.close()
         await self._discoveries.close()
@@ -326,7 +333,10 @@ def _adapted(loaded: Loaded) -> Snapshot:
 
 
 def with_environment(loaded: Loaded, environ: Mapping[str, str]) -> Snapshot:
-    """Return the configuration, its gaps about tracing filled by OTEL_* variables."""
-    given = loaded.settings.telemetry.tracing.model_fields_set
-    tracing = otel_env.from_environment(loaded.snapshot.tracing, given, environ)
-    return replace(loaded.snapshot, tracing=tracing)
+    """Return the configuration, its gaps about OTLP filled by OTEL_* variables."""
+    snapshot, written = loaded.snapshot, loaded.settings.telemetry
+    given = written.tracing.model_fields_set
+    tracing = otel_env.from_environment(snapshot.tracing, given, environ)
+    given = written.logs.model_fields_set
+    logs = otel_env.logs_from_environment(snapshot.log_export, given, environ)
+    return replace(snapshot, tracing=tracing, log_export=logs)

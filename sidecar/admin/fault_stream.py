@@ -78,24 +78,28 @@ class FaultStream:
     async def _follow(self) -> None:
         while True:
             items, skipped = await self._listener.take(BEAT_S)
-            await self._tell(items)
+            has_told = await self._tell(items)
             if skipped:
                 await self._write(f"event: skipped\ndata: {skipped}\n\n")
             if self._listener.is_over:
                 await self._write("event: end\ndata: draining\n\n")
                 return
-            if not items:
+            if not has_told and not skipped:  # What came may be what it does not want.
                 await self._write(": still here\n\n")
 
-    async def _tell(self, items: Sequence[Item]) -> None:
+    async def _tell(self, items: Sequence[Item]) -> bool:
+        """Write what is wanted; return whether there was any."""
+        has_told = False
         for tick in (item for item in items if isinstance(item, Tick)):
             for _ in iter(tick.encode_some, True):
                 await asyncio.sleep(0)
         for start in range(0, len(items), _BATCH):
             text = "".join(map(self._text_of, items[start : start + _BATCH]))
             if text:
+                has_told = True
                 await self._write(text)
             await asyncio.sleep(0)  # A write that need not wait does not.
+        return has_told
 
     async def _write(self, text: str) -> None:
         await self._response.write(text.encode())  # Waits for a reader that is slow.

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from sidecar.cli.inject import fail
+from sidecar.cli.ending import fail
 from sidecar.settings.units import parse_duration
 
 _DAY_S = 86_400

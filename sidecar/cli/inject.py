@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
+from sidecar.cli.ending import fail
 from sidecar.kube.documents import rewrite
 from sidecar.kube.options import NAMES, InjectionError, Options
 from sidecar.kube.workloads import Changed, inject_object, uninject_object
@@ -72,12 +73,6 @@ def options_of(given: list[str]) -> Options:
             msg = f"{name}: write it as NAME=VALUE"
             raise InjectionError(msg)
     return Options().changed({name: value for name, _, value in pairs})
-
-
-def fail(message: str, code: int = 1) -> NoReturn:
-    """Tell what is wrong, and end."""
-    sys.stderr.write(message + "\n")
-    sys.exit(code)
 
 
 def _read(file: str) -> str:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sidecar.cli.inject import SET_HELP, fail, options_of
+from sidecar.cli.ending import fail
+from sidecar.cli.inject import SET_HELP, options_of
 from sidecar.kube.certificates import CertificateError, Certificates
 from sidecar.kube.options import InjectionError, Options
 from sidecar.settings.units import parse_address, parse_duration

@@ -37,8 +37,8 @@ _DOES = {
     "events": "streams",
     NO_ROUTE: "404: no such route",
 }
-_STATES = {"closed": "green", "half_open": "yellow", "open": "bold red", "off": "dim"}
-_SEVERITIES = {"P0": "bold red", "P1": "red", "P2": "yellow", "P3": "dim"}
+STATES = {"closed": "green", "half_open": "yellow", "open": "bold red", "off": "dim"}
+SEVERITIES = {"P0": "bold red", "P1": "red", "P2": "yellow", "P3": "dim"}
 _NUMBERS = (("sent", 5), ("good", 4), ("retries", 7), ("~p50", 7), ("~p95", 7))
 _FAULT_LINES = 2
 _MOST_FAULTS = 8
@@ -99,17 +99,18 @@ def _routes(found: Sequence[Row]) -> Table:
         table.add_row(
             row.name,
             str(row.requests),
-            _success(row.success_ratio),
+            success_text(row.success_ratio),
             Text(str(row.retries), "cyan" if row.retries else "dim"),
             in_ms(row.p50_s),
             in_ms(row.p95_s),
-            Text(row.breaker.replace("_", " "), _STATES.get(row.breaker, "")),
+            Text(row.breaker.replace("_", " "), STATES.get(row.breaker, "")),
             _DOES.get(row.name, ""),
         )
     return table
 
 
-def _success(ratio: float | None) -> Text:
+def success_text(ratio: float | None) -> Text:
+    """Return a share of good requests in its colour."""
     if ratio is None:
         return Text("-", "dim")
     style = "green" if ratio >= _GOOD else "yellow" if ratio >= _POOR else "red"
@@ -121,7 +122,7 @@ def _faults(met: Sequence[Met]) -> list[Text]:
     for one in met:
         record: dict[str, Any] = one.record
         line = Text(no_wrap=True)
-        line.append(record["severity"], _SEVERITIES.get(record["severity"], ""))
+        line.append(record["severity"], SEVERITIES.get(record["severity"], ""))
         line.append(f" {record['code']}", "bold")
         line.append(f"  {record['route'] or NO_ROUTE}  {record['status']}")
         line.append(f"  x {one.count}", "dim")

@@ -114,14 +114,14 @@ def _body(fault: Fault, status: int, request: ReplyRequest) -> tuple[bytes, byte
     kind = negotiate(request.accept)
     if kind == _JSON:
         return kind, json.dumps(members, ensure_ascii=False).encode() + b"\n"
-    members = {name: _one_line(str(v)) for name, v in members.items() if name != "type"}
+    members = {name: printable(str(v)) for name, v in members.items() if name != "type"}
     if kind == _TEXT:
         lines = [f"{name}: {value}" for name, value in members.items()]
         return kind, "\n".join(lines).encode("utf-8", "backslashreplace") + b"\n"
     return kind, _page(fault, members).encode("utf-8", "backslashreplace")
 
 
-def _one_line(text: str) -> str:
+def printable(text: str) -> str:
     """Return a text with its control characters shown: a detail may quote others."""
     return _CONTROL.sub(lambda c: c[0].encode("unicode_escape").decode(), text)
 

@@ -7,7 +7,7 @@ are told one by one, the others together as "_other": a sum, or the worst.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from sidecar.clock import Clock
     from sidecar.record.recorder import Recorder
+    from sidecar.record.shipping import Shipper
     from sidecar.record.sources import RouteState, RuntimeState, UpstreamState
 
 _STATES = {State.CLOSED: 0, State.HALF_OPEN: 1, State.OPEN: 2}
@@ -325,20 +326,27 @@ class SidecarCollector(Collector):
             ["reason"],
             {("queue_full",): lines.dropped, ("write_failed",): lines.lost},
         )
-        if tracer is None:
-            return
-        yield CounterMetricFamily(
-            "sidecar_spans_exported", "Spans taken by OTLP.", tracer.counts.exported
-        )
-        yield counter(
-            "sidecar_spans_dropped",
-            "Spans that were not exported, and why.",
-            ["reason"],
-            {(reason,): n for reason, n in tracer.counts.dropped().items()},
-        )
-        yield GaugeMetricFamily(
-            "sidecar_spans_queued", "Spans that wait.", tracer.queued_spans
-        )
+        if tracer is not None:
+            yield from _shipped("spans", "Spans", tracer)
+        logs = self._recorder.book.logs
+        if logs is not None:
+            yield from _shipped("log_records", "Log records", logs)
+
+
+def _shipped(name: str, words: str, shipper: Shipper[Any]) -> Iterator[Metric]:
+    """Yield what became of what goes by OTLP."""
+    yield CounterMetricFamily(
+        f"sidecar_{name}_exported", f"{words} taken by OTLP.", shipper.counts.exported
+    )
+    yield counter(
+        f"sidecar_{name}_dropped",
+        f"{words} that were not exported, and why.",
+        ["reason"],
+        {(reason,): n for reason, n in shipper.counts.dropped().items()},
+    )
+    yield GaugeMetricFamily(
+        f"sidecar_{name}_queued", f"{words} that wait.", shipper.queued
+    )
 
 
 def _bytes(totals: Mapping[tuple[str, str], list[int]]) -> Iterator[Metric]:

@@ -6,6 +6,7 @@
            --> on_kept       the log line, the span
            --> store         all of them on disk, where that is wanted
            --> hub           those who listen
+           --> logs          a collector, by OTLP, where that is wanted
 
 Called on the event loop by the recorder, for failures and events alone.
 """
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from sidecar.record.context import Context
     from sidecar.record.events import Event
     from sidecar.record.fault_store import FaultStore
+    from sidecar.record.log_export import LogShipper
 
 
 class FaultBook:
@@ -44,6 +46,7 @@ class FaultBook:
             of its second.
         store: Where records are kept on disk; None: nowhere.
         store_problem: Why there is none though one was asked for.
+        logs: Sends records by OTLP; None: nobody wants them.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class FaultBook:
         self.on_kept: list[Callable[[Failure], None]] = []
         self.store: FaultStore | None = None
         self.store_problem = ""
+        self.logs: LogShipper | None = None
 
     def use_store(self, store: FaultStore) -> None:
         """Keep records there, too, and number on from the last one in it."""
@@ -165,5 +169,7 @@ class FaultBook:
             tell(failure)
         if self.store is not None:
             self.store.put(failure)
+        if self.logs is not None:
+            self.logs.record(failure)
         if self.hub.listeners:
             self.hub.publish(failure)

@@ -8,12 +8,12 @@ what the configuration has a key for, and what the queue needs.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from sidecar.settings.snapshot import Tracing
+    from sidecar.settings.snapshot import LogExport, Tracing
 
 _PROTOCOLS = ("grpc", "http/protobuf")
 _SAMPLERS = {  # What each does with the argument; all of them end up parent-based.
@@ -28,11 +28,25 @@ _UNNAMED = "app"  # The service of a configuration that names none.
 
 
 @dataclass(frozen=True, slots=True)
+class Signal:
+    """What there is to send, and how its variables are called."""
+
+    name: str
+    batch: str  # Its batch processor.
+    queue_key: str  # Of the configuration.
+
+
+TRACES: Final = Signal("TRACES", "BSP", "queue_spans")
+LOGS: Final = Signal("LOGS", "BLRP", "queue")
+S = TypeVar("S", "Tracing", "LogExport")
+
+
+@dataclass(frozen=True, slots=True)
 class Batching:
-    """How spans are gathered before they go."""
+    """How they are gathered before they go."""
 
     delay_s: float = 1.0
-    max_spans: int = 512
+    max_items: int = 512
 
 
 def from_environment(
@@ -46,54 +60,71 @@ def from_environment(
         environ: The environment. A value that cannot be read is as if it were
             not set, as OpenTelemetry asks for.
     """
-    said = _said(environ)
+    said = _said(environ, TRACES)
+    ratio = _sample_ratio(environ)
+    if ratio is not None:
+        said["sample_ratio"] = ratio
+    return _filled(tracing, said, given, environ)
+
+
+def logs_from_environment(
+    logs: LogExport, given: Collection[str], environ: Mapping[str, str]
+) -> LogExport:
+    """Return `logs` with its gaps filled, as `from_environment` does for traces."""
+    return _filled(logs, _said(environ, LOGS), given, environ)
+
+
+def _filled(
+    told: S,
+    said: dict[str, object],
+    given: Collection[str],
+    environ: Mapping[str, str],
+) -> S:
     said = {key: value for key, value in said.items() if key not in given}
     if _is_true(environ.get("OTEL_SDK_DISABLED", "")):
         said["enabled"] = False
-    return replace(tracing, **said)  # type: ignore[arg-type]  # Keys of Tracing.
+    return replace(told, **said)  # type: ignore[arg-type]  # Keys of both.
 
 
-def batching(environ: Mapping[str, str]) -> Batching:
-    """Return how to batch, as the OTEL_BSP_* variables say."""
+def batching(environ: Mapping[str, str], signal: Signal) -> Batching:
+    """Return how to batch, as the OTEL_BSP_* or OTEL_BLRP_* variables say."""
     plain = Batching()
-    delay_ms = _number(environ.get("OTEL_BSP_SCHEDULE_DELAY", ""))
-    spans = _number(environ.get("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", ""))
+    delay_ms = _number(environ.get(f"OTEL_{signal.batch}_SCHEDULE_DELAY", ""))
+    size = f"OTEL_{signal.batch}_MAX_EXPORT_BATCH_SIZE"
+    items = _number(environ.get(size, ""))
     return Batching(
         plain.delay_s if delay_ms is None else delay_ms / 1000,
-        plain.max_spans if spans is None else max(1, int(spans)),
+        plain.max_items if items is None else max(1, int(items)),
     )
 
 
 def service_name(service: str, environ: Mapping[str, str]) -> str:
-    """Return the name under which spans are told."""
+    """Return the name under which all is told."""
     named = environ.get("OTEL_SERVICE_NAME", "").strip()
     return named if named and service == _UNNAMED else service
 
 
-def _said(environ: Mapping[str, str]) -> dict[str, object]:
+def _said(environ: Mapping[str, str], signal: Signal) -> dict[str, object]:
     """Return what the environment has to say, by key of the configuration."""
     said: dict[str, object] = {}
-    endpoint = _signal(environ, "ENDPOINT")
-    exporter = environ.get("OTEL_TRACES_EXPORTER", "").strip().lower()
+    endpoint = _exporter(environ, signal, "ENDPOINT")
+    exporter = environ.get(f"OTEL_{signal.name}_EXPORTER", "").strip().lower()
     if exporter == "none":
         said["enabled"] = False
     elif endpoint or exporter == "otlp":
         said["enabled"] = True
-    protocol = _signal(environ, "PROTOCOL").lower()
+    protocol = _exporter(environ, signal, "PROTOCOL").lower()
     if protocol in _PROTOCOLS:
         said["protocol"] = protocol
-    ratio = _sample_ratio(environ)
-    if ratio is not None:
-        said["sample_ratio"] = ratio
-    queue = _number(environ.get("OTEL_BSP_MAX_QUEUE_SIZE", ""))
+    queue = _number(environ.get(f"OTEL_{signal.batch}_MAX_QUEUE_SIZE", ""))
     if queue is not None:
-        said["queue_spans"] = max(1, int(queue))
+        said[signal.queue_key] = max(1, int(queue))
     return said
 
 
-def _signal(environ: Mapping[str, str], name: str) -> str:
-    """Return a variable of the exporter: that for traces goes first."""
-    for prefix in ("OTEL_EXPORTER_OTLP_TRACES_", "OTEL_EXPORTER_OTLP_"):
+def _exporter(environ: Mapping[str, str], signal: Signal, name: str) -> str:
+    """Return a variable of the exporter: that for the signal goes first."""
+    for prefix in (f"OTEL_EXPORTER_OTLP_{signal.name}_", "OTEL_EXPORTER_OTLP_"):
         value = environ.get(prefix + name, "").strip()
         if value:
             return value

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from sidecar.faults.classify import places_of
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_OURS = "sidecar"
+OURS = "sidecar"
 _MAX_CHAIN = 8
 
 
@@ -32,7 +32,7 @@ def install(stream: TextIO, level: str) -> None:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(OwnLogFormatter())
     logging.basicConfig(handlers=[handler])
-    logging.getLogger(_OURS).setLevel(level)
+    logging.getLogger(OURS).setLevel(level)
     sys.excepthook = lambda kind, error, trace: _log.critical(
         "ended by a bug", exc_info=(kind, error, trace)
     )
@@ -69,7 +69,7 @@ def described(error: BaseException) -> str:
 
 def _words(record: logging.LogRecord) -> str:
     """Return what a record says."""
-    if record.name.partition(".")[0] == _OURS:
+    if record.name.partition(".")[0] == OURS:
         return record.getMessage()
     return str(record.msg).partition("\n")[0]  # asyncio goes on with what it holds.
 

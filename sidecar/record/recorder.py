@@ -155,8 +155,9 @@ class Recorder:
         self.stop()
         end_s = self._clock.now_s() + timeout_s
         self.book.close(timeout_s / 2)  # Leave some for the log.
-        if self.tracer is not None:
-            self.tracer.close((end_s - self._clock.now_s()) / 2)
+        for shipper in (self.tracer, self.book.logs):
+            if shipper is not None:
+                shipper.close((end_s - self._clock.now_s()) / 2)
         self.lines.close(max(0.0, end_s - self._clock.now_s()))
 
     def stop(self) -> None:

@@ -40,10 +40,8 @@ class SpanMaker:
     """Makes the spans of one service."""
 
     def __init__(self, service: str) -> None:
-        self._resource = Resource.create(
-            {"service.name": service, "host.name": platform.node()}
-        )
-        self._scope = InstrumentationScope("sidecar", sidecar.__version__)
+        self._resource = resource_of(service)
+        self._scope = scope()
 
     def spans_of(self, told: Outcome | Failure) -> list[ReadableSpan]:
         """Return the spans of a request, that of the request first."""
@@ -51,7 +49,7 @@ class SpanMaker:
         outcome = told.outcome if isinstance(told, Failure) else told
         return [
             self._server(outcome, failure),
-            *(self._client(outcome, attempt) for attempt in outcome.attempts),
+            *(self._client(outcome, each, failure) for each in outcome.attempts),
         ]
 
     def _server(self, outcome: Outcome, failure: Failure | None) -> ReadableSpan:
@@ -65,7 +63,7 @@ class SpanMaker:
             context=_context(outcome, context.span_id),
             parent=parent,
             resource=self._resource,
-            attributes=_server_attributes(outcome),
+            attributes=_server_attributes(outcome, failure),
             events=() if failure is None else (_event(failure, end_ns),),
             kind=SpanKind.SERVER,
             status=_ERROR if _is_error(outcome) else _OK,
@@ -74,7 +72,9 @@ class SpanMaker:
             instrumentation_scope=self._scope,
         )
 
-    def _client(self, outcome: Outcome, attempt: Attempt) -> ReadableSpan:
+    def _client(
+        self, outcome: Outcome, attempt: Attempt, failure: Failure | None
+    ) -> ReadableSpan:
         after_ns = int((attempt.start_s - outcome.start_s) * 1e9)
         start_ns = outcome.start_wall_ns + after_ns
         is_error = attempt.fault is not None or attempt.status >= _CLIENT_ERROR
@@ -83,13 +83,40 @@ class SpanMaker:
             context=_context(outcome, attempt.span_id),
             parent=_context(outcome, outcome.trace.span_id),
             resource=self._resource,
-            attributes=_client_attributes(outcome, attempt),
+            attributes=_client_attributes(outcome, attempt, failure),
             kind=SpanKind.CLIENT,
             status=_ERROR if is_error else _OK,
             start_time=start_ns,
             end_time=start_ns + int(attempt.duration_s * 1e9),
             instrumentation_scope=self._scope,
         )
+
+
+def resource_of(service: str) -> Resource:
+    """Return what tells: this service, here."""
+    return Resource.create({"service.name": service, "host.name": platform.node()})
+
+
+def scope() -> InstrumentationScope:
+    """Return which program of it tells."""
+    return InstrumentationScope("sidecar", sidecar.__version__)
+
+
+def fault_names(failure: Failure) -> dict[str, str]:
+    """Return what finds a failure: the same on its spans and its log record."""
+    fault = failure.outcome.fault
+    assert fault is not None  # noqa: S101 - for the type checker
+    return {
+        "sidecar.fault.id": fault.fault_id,
+        "sidecar.fault.code": fault.spec.code,
+        "sidecar.fault.group": failure.group,
+        "sidecar.fault.severity": failure.severity.name,
+    }
+
+
+def fault_attributes(record: dict[str, Any]) -> dict[str, Any]:
+    """Return a record as attributes; what is not plain goes as JSON."""
+    return {f"fault.{key}": _plain(value) for key, value in record.items()}
 
 
 def _context(outcome: Outcome, span_id: int, *, is_remote: bool = False) -> SpanContext:
@@ -119,7 +146,7 @@ def _method(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _server_attributes(outcome: Outcome) -> dict[str, Any]:
+def _server_attributes(outcome: Outcome, failure: Failure | None) -> dict[str, Any]:
     attributes: dict[str, Any] = {
         **_method(outcome),
         **_address("server", outcome.authority.decode("latin-1")),
@@ -139,11 +166,12 @@ def _server_attributes(outcome: Outcome) -> dict[str, Any]:
         attributes["sidecar.request_id"] = outcome.request_id
     if outcome.fault is not None:
         attributes["error.type"] = outcome.fault.spec.code
-        attributes["sidecar.fault.id"] = outcome.fault.fault_id
-    return attributes
+    return attributes if failure is None else attributes | fault_names(failure)
 
 
-def _client_attributes(outcome: Outcome, attempt: Attempt) -> dict[str, Any]:
+def _client_attributes(
+    outcome: Outcome, attempt: Attempt, failure: Failure | None
+) -> dict[str, Any]:
     attributes: dict[str, Any] = {
         **_method(outcome),
         **_address("server", attempt.endpoint),
@@ -157,6 +185,8 @@ def _client_attributes(outcome: Outcome, attempt: Attempt) -> dict[str, Any]:
         attributes["http.response.status_code"] = attempt.status
     if attempt.fault is not None:
         attributes["error.type"] = attempt.fault.code
+        # The attempt failed as its code says; the fault is that of the request.
+        attributes |= {} if failure is None else fault_names(failure)
     elif attempt.status >= _CLIENT_ERROR:
         attributes["error.type"] = str(attempt.status)
     return attributes
@@ -176,11 +206,10 @@ def _address(side: str, text: str) -> dict[str, Any]:
 
 
 def _event(failure: Failure, end_ns: int) -> Event:
-    """Return the record of a failure; what is not plain goes as JSON."""
+    """Return the record of a failure."""
     record = record_of(failure)
     name = record.pop("event")
-    attributes = {f"fault.{key}": _plain(value) for key, value in record.items()}
-    return Event(name, attributes, end_ns)
+    return Event(name, fault_attributes(record), end_ns)
 
 
 def _plain(value: Any) -> str | bool | int | float:

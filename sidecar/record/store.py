@@ -56,7 +56,7 @@ _FIXED: Final = (
     _DURATION_SERIES  # Of all requests together.
     + len(TimeoutKind)
     + len(Limit)
-    + 30  # Success rate, process, build, log and spans; live "_other"; some to spare.
+    + 35  # Success rate, process, build, log, OTLP, to spare; live "_other".
     + 24  # Intercepted connections: two listeners, and few words.
     + 16  # Levels of overload, and what was refused, by resource and kind.
     + 12  # The fault feed: groups, records kept and not kept.

@@ -73,6 +73,7 @@ def compile_settings(
         drain_lead_s=settings.drain.lead,
         drain_grace_s=settings.drain.grace,
         tracing=compiled.Tracing(**telemetry.tracing.model_dump()),
+        log_export=compiled.LogExport(**telemetry.logs.model_dump()),
         access_log=compiled.AccessLog(**telemetry.access_log.model_dump()),
         max_series=telemetry.metrics.max_series,
         log_level=settings.log.level,

@@ -53,6 +53,7 @@ FIXED = {  # By field of a snapshot: the keys of the file that need a restart.
     "awaits_application": "health.await_application",
     "follows_application": "drain.follow_application",
     "tracing": "telemetry.tracing",
+    "log_export": "telemetry.logs",
     "max_series": "telemetry.metrics.max_series",
     "service": "service",
 }

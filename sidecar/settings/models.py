@@ -358,6 +358,15 @@ class TracingSettings(Settings):
     queue_spans: Positive = 2048
 
 
+class LogExportSettings(Settings):
+    """Records of failures by OTLP; the OTEL_* variables fill in what is not set."""
+
+    enabled: bool = False
+    protocol: Literal["grpc", "http/protobuf"] = "grpc"
+    endpoint: str | None = None
+    queue: Positive = 2048  # Log records.
+
+
 class AccessLogSettings(Settings):
     """Which requests get a line on stdout."""
 
@@ -376,6 +385,7 @@ class TelemetrySettings(Settings):
     """What is told, and to whom."""
 
     tracing: TracingSettings = TracingSettings()
+    logs: LogExportSettings = LogExportSettings()
     access_log: AccessLogSettings = AccessLogSettings()
     metrics: MetricSettings = MetricSettings()
 

@@ -321,6 +321,16 @@ class Tracing:
 
 
 @dataclass(frozen=True, slots=True)
+class LogExport:
+    """Where records of failures go by OTLP; OTEL_* variables fill what is not set."""
+
+    enabled: bool
+    protocol: str  # "grpc" or "http/protobuf".
+    endpoint: str | None
+    queue: int  # Log records.
+
+
+@dataclass(frozen=True, slots=True)
 class AccessLog:
     """Which requests get a line."""
 
@@ -348,6 +358,7 @@ class Snapshot:
     drain_lead_s: float
     drain_grace_s: float
     tracing: Tracing
+    log_export: LogExport
     access_log: AccessLog
     max_series: int
     log_level: str

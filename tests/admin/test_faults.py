@@ -258,6 +258,18 @@ async def test_a_stream_tells_failures_and_events_as_they_happen() -> None:
         assert json.loads(second["data"])["kind"] == "ejection"
 
 
+async def test_a_stream_that_tells_nothing_says_that_it_is_there() -> None:
+    """Though something happens all the while: who reads takes silence for an end."""
+    async with (
+        both() as (proxy, admin),
+        admin.session.get("/faults/stream?code=316-DNS-ERR") as got,
+    ):
+        await joined(proxy)
+        assert await got.content.readuntil(b"\n\n") == b"retry: 2000\n\n"
+        fail(proxy, 1)
+        assert await got.content.readuntil(b"\n\n") == b": still here\n\n"
+
+
 async def test_a_reader_that_comes_back_goes_on_where_it_was() -> None:
     async with both() as (proxy, admin):
         for number in range(3):

@@ -48,6 +48,7 @@ def sidecar(*arguments: str) -> subprocess.CompletedProcess[str]:
         "explain",
         "export",
         "faults",
+        "top",
         "schema",
         "demo",
         "inject",

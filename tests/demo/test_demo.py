@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import re
-import select
 import shutil
 import signal
 import socket
@@ -19,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sidecar.demo import ports
+from tests.support.terminal import CURSOR, ENTER, LEAVE, Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -170,45 +168,11 @@ def test_whoever_stops_reading_is_no_error() -> None:
         assert running.process.stderr.read() == ""
 
 
-class Terminal:
-    """A terminal of 80 by 24 with the demo in it."""
-
-    def __init__(self) -> None:
-        self._main, child = pty.openpty()
-        env = os.environ | {"TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
-        self.process = subprocess.Popen(
-            COMMAND, stdin=child, stdout=child, stderr=child, cwd=ROOT, env=env
-        )
-        os.close(child)
-        self.shown = ""
-
-    def read_until(self, words: str) -> None:
-        while words not in self.shown:
-            ready, _, _ = select.select([self._main], [], [], 30)
-            assert ready, self.shown
-            self.shown += os.read(self._main, 65536).decode(errors="replace")
-
-    def read_all(self) -> None:
-        try:
-            while data := os.read(self._main, 65536):
-                self.shown += data.decode(errors="replace")
-        except OSError:
-            return  # How a terminal says that nobody holds it any more.
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait(30)
-        os.close(self._main)
-
-
 @pytest.fixture
 def terminal() -> Iterator[Terminal]:
-    terminal = Terminal()
+    terminal = Terminal(COMMAND)
     yield terminal
     terminal.close()
-
-
-ENTER, LEAVE, CURSOR = "\x1b[?1049h", "\x1b[?1049l", "\x1b[?25h"
 
 
 def test_the_screen_is_given_back_before_the_summary(terminal: Terminal) -> None:

@@ -38,7 +38,7 @@ routes:
   - {name: shop, upstream: shop}
   - {name: gone, upstream: gone, matches: [{path: {value: /gone}}]}
   - {name: pair, upstream: pair, matches: [{path: {value: /pair}}]}
-telemetry: {tracing: {enabled: true}, access_log: {mode: all}}
+telemetry: {tracing: {enabled: true}, logs: {enabled: true}, access_log: {mode: all}}
 """
 SUFFIXES = {"counter": "_total", "info": "_info"}
 
@@ -60,7 +60,7 @@ async def observed() -> tuple[list[Metric], list[dict[str, object]]]:
         collector = SidecarCollector(app.recorder, app.clock, lambda: app.runtime)
         metrics = list(collector.collect())
     finally:
-        app.recorder.tracer = None  # Nobody is there to take its spans.
+        app.recorder.tracer = app.recorder.book.logs = None  # Nobody takes them.
         await app.close()
         await shop.cleanup()
     return metrics, [json.loads(line) for line in lines.getvalue().splitlines()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from prometheus_client.registry import CollectorRegistry
 from sidecar.faults.catalogue import FaultCode, application_spec
 from sidecar.policy.breaker import State
 from sidecar.record.collector import SidecarCollector
+from sidecar.record.log_export import LogShipper
 from sidecar.record.recorder import Recorder
 from sidecar.record.store import MIN_SERIES
 from sidecar.record.tracing import Tracer
@@ -55,6 +57,9 @@ NAMES = {
     "sidecar_spans_exported_total",
     "sidecar_spans_dropped_total",
     "sidecar_spans_queued",
+    "sidecar_log_records_exported_total",
+    "sidecar_log_records_dropped_total",
+    "sidecar_log_records_queued",
 }
 
 
@@ -70,6 +75,8 @@ class Bench:
         clock = self.clock = FakeClock()
         self.recorder = Recorder(configured, clock)
         self.recorder.tracer = Tracer(configured)
+        none = replace(configured.log_export, queue=0)  # No thread, likewise.
+        self.recorder.book.logs = LogShipper(replace(configured, log_export=none))
         runtime = Runtime(configured, clock, Random(1), self.recorder)
         self.recorder.watch(runtime)
         self._registry = CollectorRegistry()

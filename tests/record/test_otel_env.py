@@ -9,12 +9,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sidecar.record.otel_env import (
+    LOGS,
+    TRACES,
     Batching,
     batching,
     from_environment,
+    logs_from_environment,
     service_name,
 )
-from sidecar.settings.snapshot import Tracing
+from sidecar.settings.snapshot import LogExport, Tracing
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -95,8 +98,8 @@ def test_batches_go_as_the_variables_say() -> None:
         "OTEL_BSP_SCHEDULE_DELAY": "250",
         "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "64",
     }
-    assert batching(environ) == Batching(0.25, 64)
-    assert batching({"OTEL_BSP_SCHEDULE_DELAY": "soon"}) == Batching()
+    assert batching(environ, TRACES) == Batching(0.25, 64)
+    assert batching({"OTEL_BSP_SCHEDULE_DELAY": "soon"}, TRACES) == Batching()
 
 
 def test_the_service_is_named_by_the_configuration_first() -> None:
@@ -131,4 +134,45 @@ def test_no_value_makes_settings_that_cannot_be(environ: dict[str, Any]) -> None
     assert 0.0 <= tracing.sample_ratio <= 1.0
     assert tracing.queue_spans >= 1
     assert tracing.protocol in ("grpc", "http/protobuf")
-    assert 0.0 <= batching(environ).delay_s < float("inf")
+    assert 0.0 <= batching(environ, TRACES).delay_s < float("inf")
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, LogExport(False, "grpc", None, 2048)),
+        ({"OTEL_LOGS_EXPORTER": "otlp"}, LogExport(True, "grpc", None, 2048)),
+        (
+            {
+                "OTEL_EXPORTER_OTLP_ENDPOINT": PLACE,
+                "OTEL_EXPORTER_OTLP_LOGS_PROTOCOL": "http/protobuf",
+                "OTEL_BLRP_MAX_QUEUE_SIZE": "9",
+            },
+            LogExport(True, "http/protobuf", None, 9),
+        ),
+        (
+            {"OTEL_LOGS_EXPORTER": "none", "OTEL_EXPORTER_OTLP_ENDPOINT": PLACE},
+            LogExport(False, "grpc", None, 2048),
+        ),
+        (
+            {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": PLACE},
+            LogExport(False, "grpc", None, 2048),
+        ),
+        (
+            {"OTEL_SDK_DISABLED": "true", "OTEL_LOGS_EXPORTER": "otlp"},
+            LogExport(False, "grpc", None, 2048),
+        ),
+    ],
+)
+def test_logs_have_variables_of_their_own(
+    environ: dict[str, str], expected: LogExport
+) -> None:
+    plain = LogExport(False, "grpc", None, 2048)
+    assert logs_from_environment(plain, (), environ) == expected
+
+
+def test_what_is_configured_of_logs_stays() -> None:
+    environ = {"OTEL_BLRP_MAX_QUEUE_SIZE": "9", "OTEL_BLRP_SCHEDULE_DELAY": "250"}
+    plain = LogExport(True, "grpc", None, 5)
+    assert logs_from_environment(plain, ("queue",), environ).queue == 5
+    assert batching(environ, LOGS) == Batching(0.25, 512)

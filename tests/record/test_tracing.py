@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.record.tracing import Tracer, with_path
+from sidecar.record.shipping import with_path
+from sidecar.record.tracing import Tracer
 from tests.support.outcomes import attempt, outcome, snapshot
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def test_a_full_queue_drops_whole_requests() -> None:
     tracer = tracer_of(exporter, queue_spans=5)
     for _ in range(10):
         tracer.record(outcome())  # Two spans each.
-    assert tracer.queued_spans == 4
+    assert tracer.queued == 4
     assert tracer.counts.queue_full == 16
     exporter.gate.set()
     tracer.close(10.0)
@@ -157,11 +158,11 @@ def test_every_span_is_exported_or_counted_as_dropped(
     dropped = sum(tracer.counts.dropped().values())
     assert tracer.counts.exported == len(exporter.spans)
     assert tracer.counts.exported + dropped == told
-    assert tracer.queued_spans == 0
+    assert tracer.queued == 0
 
 
 def test_a_base_address_gets_the_path_for_traces() -> None:
-    assert with_path("http://c:4318") == "http://c:4318/v1/traces"
-    assert with_path("http://c:4318/") == "http://c:4318/v1/traces"
-    assert with_path("http://c:4318/own/path") == "http://c:4318/own/path"
-    assert with_path(None) is None
+    assert with_path("http://c:4318", "/v1/traces") == "http://c:4318/v1/traces"
+    assert with_path("http://c:4318/", "/v1/traces") == "http://c:4318/v1/traces"
+    assert with_path("http://c:4318/own/path", "/v1/traces") == "http://c:4318/own/path"
+    assert with_path(None, "/v1/traces") is None
