@@ -67,7 +67,7 @@ def rank_of(severity: str) -> int:
 def notice_of(kind: Kind, seen: Seen, rules: tuple[str, ...]) -> Notice:
     """Return what is to be told of a group now."""
     group, now_s = seen.group, seen.now_s
-    key, example = group.key, group.examples.last
+    key, example = group.key, group.examples.tell()
     fault = None if example is None else example.outcome.fault
     trace_id = 0 if example is None else example.outcome.trace.trace_id
     recovery_s = group.recovery_s if kind is Kind.RESOLVED else None

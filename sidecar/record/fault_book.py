@@ -110,6 +110,7 @@ class FaultBook:
         )
         group.examples.offer(failure, self._rng)
         if is_kept:
+            group.examples.kept = failure
             self._keep(failure)
         else:
             self.sample.offer(failure)

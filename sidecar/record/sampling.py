@@ -48,24 +48,40 @@ class Reservoir(Generic[T]):
 
 
 class Examples(Generic[T]):
-    """The first, the last, and a few between."""
+    """The first, the last, and a few between.
 
-    __slots__ = ("_between", "first", "last")
+    Attributes:
+        kept: The latest that has a record, a line and a span of its own.
+        told: One that somebody was told of; it stays, for who comes to ask.
+    """
+
+    __slots__ = ("_between", "first", "kept", "last", "told")
 
     def __init__(self, most: int = EXAMPLES) -> None:
         self.first: T | None = None
         self.last: T | None = None
+        self.kept: T | None = None
+        self.told: T | None = None
         self._between: Reservoir[T] = Reservoir(most)
 
     def __iter__(self) -> Iterator[T]:
         """Yield each once: the first, those between, the last."""
         if self.first is not None:
             yield self.first
-        for item in self._between.items:
+        between = self._between.items
+        others = (self.first, self.last, *between)
+        if self.told is not None and all(self.told is not item for item in others):
+            yield self.told
+        for item in between:
             if item is not self.last:
                 yield item
         if self.last is not None and self.last is not self.first:
             yield self.last
+
+    def tell(self) -> T | None:
+        """Return the one to tell somebody of, and hold on to it."""
+        self.told = self.last if self.kept is None else self.kept
+        return self.told
 
     def offer(self, item: T, rng: Random) -> None:
         """Take one more into account."""

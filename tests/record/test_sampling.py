@@ -36,6 +36,20 @@ def test_examples_hold_the_first_and_the_last_and_nothing_twice(count: int) -> N
         assert (kept[0], kept[-1]) == (0, count - 1)
 
 
+def test_what_somebody_was_told_of_stays_for_who_comes_to_ask() -> None:
+    examples: Examples[str] = Examples(1)
+    rng = Random(316)
+    items = [f"failure {number}" for number in range(500)]
+    for item in items[:10]:
+        examples.offer(item, rng)
+    examples.kept = items[7]  # The latest that has a record of its own.
+    assert examples.tell() is items[7]
+    for item in items[10:]:
+        examples.offer(item, rng)
+    assert items[7] in list(examples)
+    assert len(list(examples)) == len(set(examples)) == 4
+
+
 @given(
     st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5)), max_size=200),
     st.integers(0, 4),

@@ -109,7 +109,22 @@ function outcome(attempt: Attempt): string {
 }
 
 const WHY: Record<string, string> = {
+  not_retriable: "the route does not try this again",
+  off: "the route has no retries",
   method: "this method is not safe to repeat, and the upstream may have acted on it",
+  exhausted: "max_retries were made",
+  body_too_large: "the request's body is longer than retry.body_buffer",
+  deadline: "no time was left",
+  response_started: "the response had begun already",
+  client_gone: "the client had left",
+  upgrade: "the connection had changed its protocol",
+  upper_hop: "the hop before this one tries again",
+  lower_hop: "the hop behind this one had tried again already",
+  retry_after_too_long: "the upstream asked to wait for longer than retry.max_retry_after",
+  budget: "the retry budget of the upstream is used up",
+  circuit_open: "the breaker is open",
+  no_endpoint: "no other endpoint is left",
+  overload: "the sidecar is overloaded: what is left is for first tries",
 };
 
 function why(reason: string): string {
