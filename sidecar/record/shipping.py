@@ -41,7 +41,7 @@ class Exporter(Protocol):
 
 @dataclass(slots=True)
 class ShippingCounts:
-    """What became of what was to be sent; each is written by one thread only."""
+    """What became of what was to be sent."""
 
     exported: int = 0
     queue_full: int = 0
@@ -83,6 +83,8 @@ class Shipper(Generic[T]):
         self._put = 0  # Ever; by the loop's thread.
         self._taken = 0  # By the exporter's.
         self._is_failing = False
+        self._counting = threading.Lock()  # Held for an addition, never for a wait.
+        self._is_given_up = False
         self._wake = threading.Event()
         self._is_closing = threading.Event()
         self._thread: threading.Thread | None = None
@@ -128,7 +130,9 @@ class Shipper(Generic[T]):
         if exporter is not None:
             exporter.shutdown()  # Ends the waiting between its tries.
         thread.join(_LAST_WORDS_S)
-        self.counts.shut_down += self._put - self._taken
+        with self._counting:  # What is being sent is counted here, or there.
+            self._is_given_up = True
+            self.counts.shut_down += self._put - self._taken
         self._queue.clear()
 
     def _start(self) -> None:
@@ -163,7 +167,14 @@ class Shipper(Generic[T]):
             told = self._queue.popleft()
             taken += self.size_of(told)
             batch += make(told)
-        if self._send(batch):
+        is_sent = self._send(batch)
+        with self._counting:
+            self._count(taken, is_sent=is_sent)
+
+    def _count(self, taken: int, *, is_sent: bool) -> None:
+        if self._is_given_up:
+            return
+        if is_sent:
             self.counts.exported += taken
         else:
             self.counts.export_failed += taken

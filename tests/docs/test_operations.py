@@ -60,6 +60,8 @@ async def observed() -> tuple[list[Metric], list[dict[str, object]]]:
         collector = SidecarCollector(app.recorder, app.clock, lambda: app.runtime)
         metrics = list(collector.collect())
     finally:
+        assert app.recorder.book.logs is not None
+        app.recorder.book.logs.listen_no_more()
         app.recorder.tracer = app.recorder.book.logs = None  # Nobody takes them.
         await app.close()
         await shop.cleanup()

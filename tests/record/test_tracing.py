@@ -124,6 +124,10 @@ def test_the_end_is_not_held_up_by_an_export_that_hangs() -> None:
     assert exporter.is_shut_down
     assert tracer.counts.shut_down == 4
     exporter.gate.set()
+    assert tracer._thread is not None
+    tracer._thread.join()
+    told = tracer.counts.exported + sum(tracer.counts.dropped().values())
+    assert told == 4  # What hung is counted once.
 
 
 def test_without_an_exporter_spans_are_dropped_and_counted() -> None:
