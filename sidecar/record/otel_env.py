@@ -34,10 +34,12 @@ class Signal:
     name: str
     batch: str  # Its batch processor.
     queue_key: str  # Of the configuration.
+    is_implied: bool  # An endpoint for all signals is one for it.
 
 
-TRACES: Final = Signal("TRACES", "BSP", "queue_spans")
-LOGS: Final = Signal("LOGS", "BLRP", "queue")
+TRACES: Final = Signal("TRACES", "BSP", "queue_spans", is_implied=True)
+# A collector of spans need not take logs: nobody who has one is to get them unasked.
+LOGS: Final = Signal("LOGS", "BLRP", "queue", is_implied=False)
 S = TypeVar("S", "Tracing", "LogExport")
 
 
@@ -107,11 +109,12 @@ def service_name(service: str, environ: Mapping[str, str]) -> str:
 def _said(environ: Mapping[str, str], signal: Signal) -> dict[str, object]:
     """Return what the environment has to say, by key of the configuration."""
     said: dict[str, object] = {}
-    endpoint = _exporter(environ, signal, "ENDPOINT")
+    own = environ.get(f"OTEL_EXPORTER_OTLP_{signal.name}_ENDPOINT", "").strip()
+    of_all = environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").strip()
     exporter = environ.get(f"OTEL_{signal.name}_EXPORTER", "").strip().lower()
     if exporter == "none":
         said["enabled"] = False
-    elif endpoint or exporter == "otlp":
+    elif exporter == "otlp" or own or (of_all and signal.is_implied):
         said["enabled"] = True
     protocol = _exporter(environ, signal, "PROTOCOL").lower()
     if protocol in _PROTOCOLS:

@@ -143,8 +143,16 @@ def test_no_value_makes_settings_that_cannot_be(environ: dict[str, Any]) -> None
         ({}, LogExport(False, "grpc", None, 2048)),
         ({"OTEL_LOGS_EXPORTER": "otlp"}, LogExport(True, "grpc", None, 2048)),
         (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": PLACE},
+            LogExport(False, "grpc", None, 2048),
+        ),
+        (
+            {"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": PLACE},
+            LogExport(True, "grpc", None, 2048),
+        ),
+        (
             {
-                "OTEL_EXPORTER_OTLP_ENDPOINT": PLACE,
+                "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": PLACE,
                 "OTEL_EXPORTER_OTLP_LOGS_PROTOCOL": "http/protobuf",
                 "OTEL_BLRP_MAX_QUEUE_SIZE": "9",
             },
