@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PER_S: Final = 100
+PER_S: Final = 50
 MAX_FIRSTS: Final = 500
-RESERVOIR: Final = 50
+RESERVOIR: Final = 25
 EXAMPLES: Final = 3
 
 
