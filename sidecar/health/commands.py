@@ -34,13 +34,16 @@ class Ended:
 
     def __str__(self) -> str:
         """Return it in words."""
+        return f"{self.how}: {self.output}" if self.output else self.how
+
+    @property
+    def how(self) -> str:
+        """Return it in words, without what it said."""
         if self.code is None:
-            how = "did not end in time, and was killed"
-        elif self.code < 0:
-            how = f"was ended by signal {-self.code}"
-        else:
-            how = f"ended with {self.code}"
-        return f"{how}: {self.output}" if self.output else how
+            return "did not end in time, and was killed"
+        if self.code < 0:
+            return f"was ended by signal {-self.code}"
+        return f"ended with {self.code}"
 
 
 class Commands:

@@ -24,6 +24,8 @@ from sidecar.cgroup import Cgroup
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+_INIT: Final = 1
+_LISTENS: Final = "0A"  # TCP_LISTEN, in /proc/net/tcp.
 _NOWHERE: Final = "/nonexistent"  # A container's own limits are at the root.
 
 
@@ -76,20 +78,47 @@ class ApplicationMemory:
 
 
 def _listeners(ports: frozenset[int]) -> set[int]:
-    """Return who listens on one of these ports, as far as that may be seen."""
-    try:
-        connections = psutil.net_connections("tcp")
-    except (psutil.Error, OSError):
+    """Return who listens on one of these ports, as far as that may be seen.
+
+    Workers have the socket of the master that started them, and all of them count:
+    `psutil.net_connections` names one process of each socket, mostly a worker.
+    """
+    sockets = {f"socket:[{inode}]" for inode in _listening_inodes(ports)}
+    if not sockets:
         return set()
-    mine = os.getpid()
-    return {
-        connection.pid
-        for connection in connections
-        if connection.status == psutil.CONN_LISTEN
-        and connection.laddr
-        and connection.laddr.port in ports
-        and connection.pid not in (None, mine)
-    }
+    found = {pid for pid in psutil.pids() if not sockets.isdisjoint(_files(pid))}
+    found.discard(os.getpid())
+    if len(found) > 1 and _INIT in _ancestors():
+        found.discard(_INIT)  # It has handed the socket on; all here are its own.
+    return found
+
+
+def _listening_inodes(ports: frozenset[int]) -> Iterator[str]:
+    """Yield those of sockets that listen (Linux, "proc_net_tcp")."""
+    for name in ("tcp", "tcp6"):
+        with suppress(OSError), Path(f"/proc/net/{name}").open("rb") as lines:
+            for line in lines:
+                fields = line.decode("ascii").split(maxsplit=10)
+                if fields[3] == _LISTENS and _port_of(fields[1]) in ports:
+                    yield fields[9]
+
+
+def _port_of(address: str) -> int:
+    return int(address.rpartition(":")[2], 16)
+
+
+def _files(pid: int) -> Iterator[str]:
+    """Yield what a process has open; nothing if that may not be seen."""
+    with suppress(OSError), os.scandir(f"/proc/{pid}/fd") as entries:
+        for entry in entries:
+            with suppress(OSError):  # Closed meanwhile.
+                yield os.readlink(entry.path)  # noqa: PTH115 - of thousands
+
+
+def _ancestors() -> set[int]:
+    with suppress(psutil.Error):
+        return {process.pid for process in psutil.Process().parents()}
+    return set()
 
 
 def _by_pid(pids: Iterable[int]) -> list[psutil.Process]:

@@ -66,6 +66,7 @@ class ApplicationMonitor:
         self._hook_limit = HookLimit()
         self._told_refusal = ""
         self._is_silence_told = False
+        self._is_unasked_told = False
         self._has_begun = False
         self._checking: asyncio.Task[None] | None = None
         self._helping: asyncio.Task[None] | None = None
@@ -95,7 +96,8 @@ class ApplicationMonitor:
         self._checking = self._keep(self._run(check, tracker))
 
     def stop(self) -> None:
-        """Check and help no more; how it is found stays."""
+        """Check and help no more; how it is found stays, but wants no restart."""
+        self._record.is_over = True
         for task in self._tasks:
             task.cancel()
 
@@ -138,8 +140,10 @@ class ApplicationMonitor:
                 answer = await self._ask(check, probe, memory)
                 now_s = self._clock.now_s()
                 self._take(check, tracker, answer, now_s - start_s)
-                if tracker.state is HealthState.UNHEALTHY and tracker.failures:
-                    self._help(check, tracker, answer.reason, commands)
+                is_asked = answer.sign is not Sign.UNASKED
+                is_unhealthy = tracker.state is HealthState.UNHEALTHY
+                if is_asked and is_unhealthy and tracker.failures:
+                    self._help(check, tracker, answer.words, commands)
                 pause_s = self._pause_s(check, tracker, now_s) - (now_s - start_s)
                 await asyncio.sleep(max(0.0, pause_s))
         finally:
@@ -202,7 +206,11 @@ class ApplicationMonitor:
     ) -> None:
         """Take an answer: what follows from it is done here."""
         wall_ns = self._clock.wall_ns()
-        self._record.checked(Checked(wall_ns, answer.sign, answer.reason, took_s))
+        self._record.checked(Checked(wall_ns, answer.sign, answer.words, took_s))
+        if answer.sign is Sign.UNASKED:
+            self._tell_unasked(check, answer)
+            return
+        self._is_unasked_told = False
         before = tracker.state
         has_changed = tracker.observe(answer.sign, self._clock.now_s())
         failure = f"{check.probe}: {answer.reason}"
@@ -214,31 +222,40 @@ class ApplicationMonitor:
             self._hold(detail)
             if has_changed:
                 self._refuse(check, detail)  # What clients are told stays the same.
-                self._tell_change(before, tracker.state, detail)
+                told = f"{detail}: {answer.said}" if answer.said else detail
+                self._tell_change(before, tracker.state, told)
         elif has_changed:
             self._let_pass()
             self._tell_change(before, tracker.state, "the application passes its check")
         self._heed_silence(check, tracker, answer)
 
+    def _tell_unasked(self, check: ApplicationCheck, answer: Answer) -> None:
+        """Tell, when it begins, that the application cannot be asked."""
+        if not self._is_unasked_told:
+            self._is_unasked_told = True
+            _log.warning("%s: not asked: %s", check.probe, answer.reason)
+
     def _heed_silence(
         self, check: ApplicationCheck, tracker: HealthTracker, answer: Answer
     ) -> None:
-        """Suspect a lock when connections are taken, and nothing ever comes back."""
+        """Suspect a lock when connections are taken, and nothing ever comes back.
+
+        What answers requests meanwhile has a check that hangs, and no lock.
+        """
         if answer.sign is not Sign.SILENT:
             self._is_silence_told = False
             self._recorder.silence.check_answered(self._upstreams)
-        elif tracker.is_silent and not self._is_silence_told:
+            return
+        is_news = self._recorder.silence.check_waited(
+            self._upstreams, self._clock.now_s(), check.limits.unhealthy_after
+        )
+        if is_news and tracker.is_silent and not self._is_silence_told:
             self._is_silence_told = True
             detail = (
                 f"{check.probe}: {tracker.silences} times in a row the application took"
                 f" the connection and answered nothing within {check.timeout_s:g} s:"
                 f" {_DUMP}"
             )
-            self._suspect(detail)
-
-    def _suspect(self, detail: str) -> None:
-        """Tell it, unless the traffic has met the same and told so."""
-        if self._recorder.silence.is_news(self._upstreams, self._clock.now_s()):
             spec = FaultCode.LOCK_SUSPECT.spec
             self._recorder.fault(spec, detail, upstream=self._upstream)
 
@@ -254,6 +271,7 @@ class ApplicationMonitor:
         self._runtime.unhealthy = detail if check.is_refusing else ""
 
     def _let_pass(self) -> None:
+        self._told_refusal = ""  # The next time is to be told anew.
         self._readiness.release(NotReady.UNHEALTHY)
         self._runtime.unhealthy = ""
 

@@ -7,6 +7,7 @@ nothing stays open in between. Redirects are not followed.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -15,6 +16,7 @@ from aiohttp import (
     ClientResponse,
     ClientSession,
     ClientTimeout,
+    DummyCookieJar,
     TCPConnector,
     TraceConfig,
 )
@@ -33,6 +35,16 @@ if TYPE_CHECKING:
 
 _MOST_BODY_BYTES: Final = 64 * 1024
 _MOST_CHARS: Final = 200
+# What this process is short of, and no word about the application.
+_OWN_WANTS: Final = frozenset(
+    (
+        errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS,
+        errno.EADDRNOTAVAIL, errno.EAGAIN,
+    )
+)  # fmt: skip
+_NO_PROGRAM: Final = frozenset(
+    (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOEXEC, errno.ENOTDIR)
+)
 AGENT: Final = f"sidecar-check/{sidecar.__version__}"
 
 
@@ -63,20 +75,22 @@ class TcpProbe:
 
     async def ask(self, timeout_s: float) -> Answer:
         """Connect, and leave again."""
-        address, refused = self._address, ""
+        address, answer = self._address, Answer(Sign.ABSENT, "no address")
         try:
             async with asyncio.timeout(timeout_s):
                 for host in (address.host, *address.other_hosts):
                     try:
                         _, writer = await asyncio.open_connection(host, address.port)
                     except OSError as error:
-                        refused = words_of(error)
+                        answer = Answer(_sign_of(error), words_of(error))
                         continue
                     writer.transport.abort()
                     return Answer(Sign.PASSED, "connected")
         except TimeoutError:
             return Answer(Sign.FAILED, f"no connection within {timeout_s:g} s")
-        return Answer(Sign.ABSENT, refused)
+        except ValueError as error:  # No host has such a name.
+            return Answer(Sign.FAILED, words_of(error))
+        return answer
 
     async def close(self) -> None:
         """Nothing is open in between."""
@@ -100,7 +114,7 @@ class HttpProbe:
         except TimeoutError:
             return stage.late(timeout_s)
         except OSError as error:  # Of aiohttp's, too.
-            sign = Sign.FAILED if stage.is_connected else Sign.ABSENT
+            sign = Sign.FAILED if stage.is_connected else _sign_of(error)
             return Answer(sign, words_of(error))
         except (ClientError, ValueError) as error:
             return Answer(Sign.FAILED, words_of(error))
@@ -145,8 +159,12 @@ class CommandProbe:
         try:
             ended = await self._commands.run(self._words, timeout_s)
         except OSError as error:
-            return Answer(Sign.FAILED, f"cannot be started: {words_of(error)}")
-        return Answer(Sign.FAILED if ended.code != 0 else Sign.PASSED, str(ended))
+            # uvloop has no number of its own for what is short.
+            is_wrong = error.errno in _NO_PROGRAM
+            sign = Sign.FAILED if is_wrong else Sign.UNASKED
+            return Answer(sign, f"cannot be started: {words_of(error)}")
+        sign = Sign.FAILED if ended.code != 0 else Sign.PASSED
+        return Answer(sign, ended.how, ended.output)
 
     async def close(self) -> None:
         """What runs ends with the task that waits for it."""
@@ -176,6 +194,7 @@ def new_session() -> ClientSession:
     trace.on_connection_create_end.append(_on_connected)
     return ClientSession(
         connector=TCPConnector(force_close=True),
+        cookie_jar=DummyCookieJar(),  # Each check is like the first.
         timeout=ClientTimeout(None),
         auto_decompress=False,
         skip_auto_headers=("Accept-Encoding",),
@@ -188,6 +207,11 @@ def fields_of(headers: Iterable[FieldMatch]) -> CIMultiDict[str]:
     fields = CIMultiDict((field.name, field.value) for field in headers)
     fields.setdefault("User-Agent", AGENT)
     return fields
+
+
+def _sign_of(error: OSError) -> Sign:
+    """Return what it says that no connection came about."""
+    return Sign.UNASKED if error.errno in _OWN_WANTS else Sign.ABSENT
 
 
 def words_of(error: Exception) -> str:

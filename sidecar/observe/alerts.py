@@ -1,7 +1,7 @@
 """The alerts that every sidecar deserves, whatever its routes promise.
 
 Each is silent where its metric is missing: not every sidecar has upstreams with TLS,
-a limit of memory, or endpoints that can be ejected.
+a limit of memory, endpoints that can be ejected, or checks its application.
 """
 
 from __future__ import annotations
@@ -25,16 +25,18 @@ _SUCCESS_RATIO: Final = 0.99
 _P95_S: Final = 1
 _MEMORY_RATIO: Final = 0.8
 _FILL_RATIO: Final = 0.8
+_FLAPS: Final = 6  # Three times unhealthy, and healthy again.
 _SOON_DAYS: Final = 14
 _NOW_DAYS: Final = 3
 _DAY_S: Final = 86_400
 
 
 def general_groups(scope: Scope) -> Iterator[Group]:
-    """Yield the groups: of traffic, of upstreams, of the proxy itself."""
+    """Yield the groups: of traffic, application, upstreams, of the proxy itself."""
     yield Group(
         "traffic", (_p0(scope), _fault_rate(scope), _success(scope), _latency(scope))
     )
+    yield Group("application", (_application(scope),))
     yield Group(
         "upstreams",
         (
@@ -119,6 +121,23 @@ def _latency(scope: Scope) -> Alert:
         description="The 95th percentile of all routes; the limit is 1 s. Is it one"
         " route (http_server_request_duration_seconds), or the proxy itself"
         " (sidecar_loop_lag_seconds)?",
+    )
+
+
+def _application(scope: Scope) -> Alert:
+    """Of each alone: while pods are replaced, some of them always start."""
+    healthy = scope.series("sidecar_application_healthy")
+    return Alert(
+        name="SidecarApplicationUnhealthy",
+        severity=Severity.P1,
+        expr=f"{healthy} == 0\nor\nchanges({healthy}[15m]) >= {_FLAPS}",
+        lasts="5m",
+        keeps="5m",
+        code="316-LOCAL-UNHEALTHY",
+        summary="The application beside {{ $labels.instance }} does not pass its check",
+        description="For five minutes, or three times within 15 minutes: no new traffic"
+        " comes to this pod of {{ $labels.job }}. /application of the admin API has"
+        " the last checks and what the recovery hook did.",
     )
 
 

@@ -4,7 +4,8 @@
        |                   ^---------- healthy_after passes ------'  ^
        '---- unhealthy_after failures, after start_period_s ---------'
 
-Only what comes in a row counts: a check with the other result begins it anew.
+Only what comes in a row counts: a check with the other result begins it anew. One that
+could not ask counts as none.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class Sign(Enum):
     FAILED = "failed"
     ABSENT = "absent"  # Nobody takes a connection.
     SILENT = "silent"  # It was taken, and nothing at all came back.
+    UNASKED = "unasked"  # Whoever asks is short of something: it says nothing.
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,12 @@ class Answer:
 
     sign: Sign
     reason: str  # In words, also of a success.
+    said: str = ""  # By a command: not for the network, it may hold secrets.
+
+    @property
+    def words(self) -> str:
+        """Return all of it, for logs and the admin API."""
+        return f"{self.reason}: {self.said}" if self.said else self.reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +116,8 @@ class HealthTracker:
 
     def observe(self, sign: Sign, now_s: float) -> bool:
         """Take what a check says; tell whether it has changed the state."""
+        if sign is Sign.UNASKED:
+            return False
         if sign is Sign.PASSED:
             self.passes += 1
             self.failures = self.silences = 0

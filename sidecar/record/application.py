@@ -64,6 +64,7 @@ class ApplicationRecord:
         results: How many checks there were, by result.
         durations: How long they took.
         recoveries: How often the hook ran, by result.
+        is_over: Nothing more is asked: how it was found is of a time that has passed.
     """
 
     def __init__(self) -> None:
@@ -74,6 +75,7 @@ class ApplicationRecord:
         self.memory_problem = ""
         self.results: defaultdict[tuple[str], int] = defaultdict(int)
         self.durations = Histogram(DURATION_BOUNDS_S)
+        self.is_over = False
         self.recoveries: defaultdict[tuple[str], int] = defaultdict(int)
         self._checks: deque[Checked] = deque(maxlen=_KEPT)
         self._hooks: deque[HookRun] = deque(maxlen=_KEPT)
@@ -103,6 +105,7 @@ class ApplicationRecord:
         tracker = self.tracker
         return (
             tracker is not None
+            and not self.is_over
             and tracker.state is HealthState.UNHEALTHY
             and tracker.down_s(now_s) >= self.liveness_after_s
         )

@@ -37,7 +37,7 @@ def application_metrics(record: ApplicationRecord) -> Iterator[Metric]:
     yield memory
     yield counter(
         "sidecar_application_checks",
-        "Checks of the application: passed, failed, absent or silent.",
+        "Checks of the application: passed, failed, absent, silent or unasked.",
         ["result"],
         record.results,
     )

@@ -3,7 +3,8 @@
     attempt sent, nothing came, time was up    begins a silence, or counts in one
     any answer, a reset, a refusal             ends it: something is alive, or gone
     too many, for longer than the timeout      told, once a silence
-    the active check met the same              told, unless it is already
+    the active check met the same, often,
+    and no answer came meanwhile               told, unless it is already
 
 A deadlock, or a worker pool that is used up, looks like this from outside: the
 kernel goes on accepting connections, the application answers none of them. A
@@ -42,8 +43,9 @@ class Silence:
     """How long an upstream has answered nothing."""
 
     since_s: float
-    unanswered: int
-    is_told: bool
+    unanswered: int = 0
+    checks: int = 0  # Of the active check, in a row, that waited in vain.
+    is_told: bool = False
 
 
 class SilenceWatch:
@@ -60,24 +62,30 @@ class SilenceWatch:
         """The upstream has answered a request."""
         self.silences.pop(upstream, None)
 
-    def is_news(self, upstreams: Iterable[str], now_s: float) -> bool:
-        """The active check of the application waits in vain, too often by now.
+    def check_waited(
+        self, upstreams: Iterable[str], now_s: float, too_many: int
+    ) -> bool:
+        """The active check of the application has waited in vain.
 
         Args:
             upstreams: Those that lead to it.
             now_s: Now.
+            too_many: So many such checks in a row are one silence.
 
         Returns:
-            Whether there is something to tell: nothing of the traffic was told.
+            Whether there is something to tell: no request was answered meanwhile, and
+            nothing of the traffic was told.
         """
         known = [
-            self.silences.setdefault(upstream, Silence(now_s, 0, False))
-            for upstream in upstreams
+            self.silences.setdefault(upstream, Silence(now_s)) for upstream in upstreams
         ]
-        is_news = not any(silence.is_told for silence in known)
+        for silence in known:
+            silence.checks += 1
+        if any(silence.is_told or silence.checks < too_many for silence in known):
+            return False
         for silence in known:
             silence.is_told = True
-        return is_news
+        return True
 
     def check_answered(self, upstreams: Iterable[str]) -> None:
         """The active check has an answer; what the traffic met is its own matter.
@@ -86,7 +94,10 @@ class SilenceWatch:
         """
         for upstream in upstreams:
             silence = self.silences.get(upstream)
-            if silence is not None and not silence.unanswered:
+            if silence is None:
+                continue
+            silence.checks = 0
+            if not silence.unanswered:
                 del self.silences[upstream]
 
     def look(
@@ -119,7 +130,7 @@ class SilenceWatch:
         end_s = attempt.start_s + attempt.duration_s
         silence = self.silences.get(upstream)
         if silence is None:
-            silence = self.silences[upstream] = Silence(end_s, 0, False)
+            silence = self.silences[upstream] = Silence(end_s)
         silence.unanswered += 1
         lasted_s = end_s - silence.since_s
         is_long = silence.unanswered >= _MIN_UNANSWERED and lasted_s > timeout_s

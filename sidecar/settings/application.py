@@ -162,7 +162,7 @@ class ApplicationSettings(Settings):
     start_period: Duration = 30.0
     response_time: PositiveDuration | None = None
     memory: Amount | None = None
-    when_unhealthy: Literal["refuse", "pass"] = "refuse"
+    when_unhealthy: Literal["pass", "refuse"] = "pass"
     liveness_after: Duration = 30.0
     recovery: RecoverySettings | None = None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from sidecar.settings.application import is_on, local_addresses
 
@@ -40,10 +41,24 @@ def find_application_problems(
     if check.http is not None and not check.http.status:
         message = "is empty: no answer would be good"
         yield source.problem((*_AT, "http", "status"), message)
-    recovery = check.recovery
-    if recovery is not None and (recovery.http is None) == (not recovery.command):
-        message = "must have one of http and command"
-        yield source.problem((*_AT, "recovery"), message)
+    if check.recovery is not None:
+        yield from _recovery_problems(check.recovery, source)
+
+
+def _recovery_problems(recovery: RecoverySettings, source: Source) -> Iterator[Problem]:
+    at = (*_AT, "recovery")
+    if (recovery.http is None) == (not recovery.command):
+        yield source.problem(at, "must have one of http and command")
+    if recovery.http is not None and not _has_good_port(recovery.http.url):
+        message = "has a port or a host that none can be"
+        yield source.problem((*at, "http", "url"), message, "1 to 65535")
+
+
+def _has_good_port(url: str) -> bool:
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False
 
 
 def find_application_warnings(
@@ -53,6 +68,10 @@ def find_application_warnings(
     check = settings.health.application
     if check is None or not is_on(check):
         return
+    if check.http and check.http.method == "HEAD" and check.http.body_contains:
+        message = "is looked for in an answer to HEAD, which has no body"
+        at = (*_AT, "http", "body_contains")
+        yield source.problem(at, message, "method: GET")
     yield from _time_warnings(check, source)
     yield from _memory_warnings(check, source)
     yield from _command_warnings((*_AT, "command"), check.command, source)

@@ -23,6 +23,7 @@ FAST: dict[str, Any] = {
     "unhealthy_after": 2,
     "healthy_after": 2,
     "liveness_after": "0s",
+    "when_unhealthy": "refuse",
 }
 HTTP = {"http": {"path": "/healthz"}}
 
@@ -132,10 +133,16 @@ async def test_it_is_not_ready_before_it_has_passed_once() -> None:
         assert (await health.ask("/healthz/ready"))[0] == 200
 
 
-async def test_requests_pass_if_that_is_wanted_and_probes_in_any_case() -> None:
+async def test_requests_pass_unless_something_else_is_wanted() -> None:
+    """What fails its check may answer some of them: slow is not to become down."""
     application = Application()
     application.status = 500
-    async with checked(application, when_unhealthy="pass") as (proxy, health):
+    settings = {key: FAST[key] for key in FAST if key != "when_unhealthy"} | HTTP
+    top = {"health": {"listen": "127.0.0.1:0", "application": settings}}
+    async with (
+        proxied(application, top=top) as proxy,
+        client_of(proxy, "health") as health,
+    ):
         await until(proxy, HealthState.UNHEALTHY)
         assert (await health.ask("/healthz/ready"))[0] == 503
         assert status_of(await proxy.get()) == 200
@@ -235,6 +242,23 @@ async def test_the_hook_is_a_command_that_heals(tmp_path: Path) -> None:
         await until(proxy, HealthState.HEALTHY)
         assert (await health.ask("/healthz/ready"))[0] == 200
     assert healed.read_text(encoding="utf-8") == "ended with 1"
+
+
+async def test_what_a_command_says_is_not_for_the_network() -> None:
+    """It may hold secrets, as of a database: the log and the admin API have it."""
+    way = {"command": ["sh", "-c", "echo postgres://u:secret@db; exit 1"]}
+    async with (
+        checked(Application(), way) as (proxy, health),
+        client_of(proxy) as admin,
+    ):
+        await until(proxy, HealthState.UNHEALTHY)
+        for path in ("/healthz/ready", "/healthz/application"):
+            status, text = await health.ask(path)
+            assert (status, "secret" in text) == (503, False)
+        assert b"secret" not in await proxy.get()
+        told = (await admin.get("/application"))["checks"][0]["reason"]
+        assert told == "ended with 1: postgres://u:secret@db"
+        assert "secret" in faults_of(proxy, "316-LOCAL-UNHEALTHY")[0]
 
 
 async def test_the_end_does_not_wait_for_a_command(tmp_path: Path) -> None:

@@ -34,10 +34,28 @@ input()
 """
 
 
+FORKING = """
+import os, socket
+listening = socket.create_server(("127.0.0.1", 0))
+said, says = os.pipe()
+for _ in range(3):
+    if not os.fork():
+        os.close(said)
+        held = b"x" * 32_000_000
+        os.write(says, b"!")
+        input()
+        os._exit(0)
+for _ in range(3):
+    os.read(said, 1)
+print(listening.getsockname()[1], flush=True)
+input()
+"""
+
+
 @contextmanager
-def application() -> Iterator[tuple[int, int]]:
-    """Run a master that listens and a worker that holds memory; yield port and pid."""
-    command = [sys.executable, "-c", MASTER]
+def application(program: str = MASTER) -> Iterator[tuple[int, int]]:
+    """Run a master that listens and workers that hold memory; yield port and pid."""
+    command = [sys.executable, "-c", program]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as master:
         assert master.stdout is not None
@@ -52,6 +70,14 @@ def test_who_listens_counts_with_all_that_it_has_started() -> None:
         alone_bytes = psutil.Process(pid).memory_info().rss
         assert used_bytes is not None
         assert used_bytes > alone_bytes + 50 * MIB - 8 * MIB
+
+
+def test_workers_that_have_the_socket_of_their_master_count_all() -> None:
+    """As those of gunicorn, uWSGI and nginx do."""
+    with application(FORKING) as (port, pid):
+        used_bytes = ApplicationMemory(frozenset({port})).used_bytes()
+        assert used_bytes is not None
+        assert used_bytes > psutil.Process(pid).memory_info().rss + 3 * 30 * MIB
 
 
 def test_one_that_dies_and_comes_again_is_found_again() -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from sidecar.policy.health import HealthState
+from sidecar.health.probes import HttpProbe
+from sidecar.policy.health import Answer, HealthState, Sign
 from sidecar.readiness import NotReady
 from tests.health.test_life_of_an_application import (
     FAST,
@@ -24,7 +25,9 @@ from tests.support.proxy import proxied, status_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.support.proxy import Proxy
+    import pytest
+
+    from tests.support.proxy import Proxy, Talk
 
 
 def write(file: Path, proxy: Proxy, application: dict[str, Any] | None) -> None:
@@ -88,9 +91,12 @@ async def test_what_did_not_change_keeps_its_counts_and_what_did_its_state(
 
 
 async def test_a_drain_ends_checks_and_is_what_is_told() -> None:
+    """One that was unhealthy then may be well by now: no restart is wanted."""
     application = Application()
+    application.status = 500
     async with checked(application) as (proxy, health):
-        await until(proxy, HealthState.HEALTHY)
+        await until(proxy, HealthState.UNHEALTHY)
+        assert (await health.ask("/healthz/application"))[0] == 503
         running = asyncio.create_task(proxy.app.run())
         proxy.app.ask_to_end("a test")
         while proxy.app.not_ready_reason != "draining":
@@ -98,6 +104,7 @@ async def test_a_drain_ends_checks_and_is_what_is_told() -> None:
         proxy.app.readiness.release(NotReady.UNHEALTHY)
         assert (await health.ask("/healthz/ready"))[1] == "not ready: draining\n"
         assert not proxy.app._monitor._tasks
+        assert (await health.ask("/healthz/application"))[0] == 200
         proxy.app.ask_to_end("at once")
         await running
 
@@ -106,8 +113,9 @@ async def test_what_the_traffic_has_told_is_not_told_again() -> None:
     application = Application()
     async with checked(application, timeout="300ms") as (proxy, _):
         await until(proxy, HealthState.HEALTHY)
-        assert proxy.app.recorder.silence.is_news(["app"], 0.0)  # As if by traffic.
-        proxy.app.recorder.silence.silences["app"].unanswered = 3
+        silence = proxy.app.recorder.silence
+        assert silence.check_waited(["app"], 0.0, 1)  # As if by traffic.
+        silence.silences["app"].unanswered = 3
         application.is_hanging = True
         await until(proxy, HealthState.UNHEALTHY)
         seen = application.checks
@@ -115,6 +123,65 @@ async def test_what_the_traffic_has_told_is_not_told_again() -> None:
             await asyncio.sleep(LOOK_S)
         assert faults_of(proxy, "316-LOCK-SUSPECT") == []
         assert len(faults_of(proxy, "316-LOCAL-UNHEALTHY")) == 1
+
+
+async def test_what_cannot_be_asked_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    application = Application()
+    async with checked(application, start_period="0s") as (proxy, _):
+        await until(proxy, HealthState.HEALTHY)
+
+        async def ask(_: HttpProbe, __: float) -> Answer:
+            return Answer(Sign.UNASKED, "Too many open files")
+
+        monkeypatch.setattr(HttpProbe, "ask", ask)
+        record = proxy.app.recorder.application
+        while record.results["unasked",] < 5:
+            await asyncio.sleep(LOOK_S)
+        assert proxy.app.not_ready_reason == ""
+        assert faults_of(proxy, "316-LOCAL-UNHEALTHY") == []
+
+
+async def test_why_no_hook_runs_is_told_in_every_episode() -> None:
+    application = Application()
+    hook = {"command": ["true"], "min_interval": "1h"}
+    async with (
+        checked(application, recovery=hook) as (proxy, _),
+        client_of(proxy) as admin,
+    ):
+        for told in (2, 3):  # One has run, one has not; then one has not, again.
+            await until(proxy, HealthState.HEALTHY)
+            application.status = 500
+            while len((await admin.get("/application"))["hooks"]) < told:
+                await asyncio.sleep(LOOK_S)
+            application.status = 200
+
+
+async def test_a_check_that_hangs_alone_is_no_lock() -> None:
+    """Requests are answered meanwhile: the page of the check is what hangs."""
+
+    class Hanging(Application):
+        async def __call__(self, talk: Talk) -> None:
+            while request := await talk.request():
+                if b" /healthz " in request and self.is_hanging:
+                    self.checks += 1
+                    await asyncio.sleep(1000)
+                await self.answer(talk, 200)
+
+    application = Hanging()
+    async with checked(application, timeout="100ms", when_unhealthy="pass") as (
+        proxy,
+        _,
+    ):
+        await until(proxy, HealthState.HEALTHY)
+        application.is_hanging = True
+        while application.checks < 5:
+            assert status_of(await proxy.get()) == 200
+            await asyncio.sleep(LOOK_S)
+        await until(proxy, HealthState.UNHEALTHY)
+        assert len(faults_of(proxy, "316-LOCAL-UNHEALTHY")) == 1
+        assert faults_of(proxy, "316-LOCK-SUSPECT") == []
 
 
 async def test_one_hook_runs_at_a_time_and_checks_go_on(tmp_path: Path) -> None:

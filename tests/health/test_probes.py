@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import subprocess
+import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -22,6 +24,39 @@ if TYPE_CHECKING:
     from tests.support.proxy import Script, Talk
 
 PATIENT_S, SHORT_S = 20.0, 0.2
+WITHOUT_FILES = """
+import os, resource, sys
+import uvloop
+from sidecar.health.commands import Commands
+from sidecar.health.probes import probe_of
+from sidecar.settings.application import CommandCheck, HttpCheck, TcpCheck
+from sidecar.settings.snapshot import Address
+
+async def main():
+    address = Address("127.0.0.1", int(sys.argv[1]))
+    checks = (
+        HttpCheck(address, "GET", "/", ((200, 200),), (), None),
+        TcpCheck(address),
+        CommandCheck(("true",)),
+    )
+    probes = [probe_of(check, Commands()) for check in checks]
+    await probes[0].ask(0.1)  # Loads what it needs.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    held = []
+    try:
+        while True:
+            held.append(os.open("/dev/null", os.O_RDONLY))
+    except OSError:
+        pass
+    answers = [await probe.ask(20.0) for probe in probes]
+    for file in held:
+        os.close(file)
+    for probe, answer in zip(probes, answers):
+        print(answer.sign.value)
+        await probe.close()
+
+uvloop.run(main())
+"""
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine"
 
 
@@ -121,6 +156,39 @@ async def test_a_name_that_does_not_resolve_is_told_in_words() -> None:
     assert "Unknown error" not in answer.reason
 
 
+@pytest.mark.parametrize("host", ["a..b", "a" * 70])
+async def test_a_name_that_no_host_can_have_is_a_failure(host: str) -> None:
+    answer = await TcpProbe(Address(host, 80)).ask(PATIENT_S)
+    assert answer.sign is Sign.FAILED
+    assert "label" in answer.reason
+
+
+def test_what_the_sidecar_is_short_of_is_not_the_applications_fault() -> None:
+    """Of whatever kind the check is; in a process that can open nothing more."""
+    with socket.create_server(("127.0.0.1", 0)) as there:
+        port = there.getsockname()[1]
+        done = subprocess.run(
+            [sys.executable, "-c", WITHOUT_FILES, str(port)],
+            check=True, timeout=30, capture_output=True, text=True,
+        )  # fmt: skip
+    assert done.stdout.split() == ["unasked"] * 3
+
+
+async def test_no_cookie_is_kept_from_check_to_check() -> None:
+    async def script(talk: Talk) -> None:
+        while await talk.request():
+            await talk.send(OK.replace(b"\r\n", b"\r\nSet-Cookie: a=1\r\n", 1))
+
+    async with origin_of(script) as origin:
+        address = Address("localhost", origin.port)
+        probe = HttpProbe(HttpCheck(address, "GET", "/", ((200, 200),), (), None))
+        assert (await probe.ask(PATIENT_S)).sign is Sign.PASSED
+        assert (await probe.ask(PATIENT_S)).sign is Sign.PASSED
+        await probe.close()
+    assert len(origin.requests) == 2
+    assert not any(b"cookie" in request.lower() for request in origin.requests)
+
+
 async def test_a_connection_that_is_taken_is_enough_for_tcp() -> None:
     with socket.create_server(("127.0.0.1", 0)) as there:
         address = Address("127.0.0.1", there.getsockname()[1])
@@ -142,4 +210,5 @@ async def test_the_end_of_a_command_decides(
 ) -> None:
     probe = probe_of(CommandCheck(words), Commands())
     timeout_s = SHORT_S if "sleep" in words else PATIENT_S
-    assert await probe.ask(timeout_s) == Answer(sign, reason)
+    answer = await probe.ask(timeout_s)
+    assert (answer.sign, answer.words) == (sign, reason)

@@ -74,6 +74,10 @@ def skipped(reason: str) -> Series:
     return series(name, "0+6x30", upstream="app", reason=reason)
 
 
+def application(values: str) -> Series:
+    return series("sidecar_application_healthy", values)
+
+
 SOON = "SidecarCertificateExpiresSoon"
 CASES: list[tuple[str, Series, str, set[str]]] = [
     ("one P0", faults("_x9 1x20", "P0"), "11m", {"SidecarFaultP0"}),
@@ -161,6 +165,20 @@ CASES: list[tuple[str, Series, str, set[str]]] = [
         "9m",
         set(),
     ),
+    (
+        "an application that fails",
+        application("1x5 0x30"),
+        "12m",
+        {"SidecarApplicationUnhealthy"},
+    ),
+    (
+        "an application that flaps",
+        application("1x2 0 1 1 0 1 1 0 1 1 0 1 1 0 1 1 0 1 1 0 1 1 0 1 1 0 1"),
+        "24m",
+        {"SidecarApplicationUnhealthy"},
+    ),
+    ("an application that starts", application("0x3 1x30"), "9m", set()),
+    ("an application that was restarted", application("1x5 0x3 1x9"), "15m", set()),
     ("nothing at all", {}, "9m", set()),
 ]
 

@@ -52,8 +52,8 @@ def test_a_silence_is_told_once() -> None:
 
 def test_what_the_check_has_told_the_traffic_does_not_tell_again() -> None:
     watch = SilenceWatch()
-    assert watch.is_news(["app", "other"], 0.0)
-    assert not watch.is_news(["app", "other"], 1.0)
+    assert watch.check_waited(["app", "other"], 0.0, 1)
+    assert not watch.check_waited(["app", "other"], 1.0, 1)
     told = looks(watch, *(unanswered(start) for start in (0.0, 4.0, 8.0)))
     assert told == [None] * 3
     watch.check_answered(["other"])
@@ -64,9 +64,19 @@ def test_what_the_traffic_has_told_the_check_does_not_tell_again() -> None:
     """Nor ends it: what answers a check may be a thread that no request gets."""
     watch = SilenceWatch()
     looks(watch, *(unanswered(start) for start in (0.0, 4.0, 8.0)))
-    assert not watch.is_news(["app", "other"], 9.0)
+    assert not watch.check_waited(["app", "other"], 9.0, 1)
     watch.check_answered(["app"])
     assert watch.silences["app"].unanswered == 3
+
+
+def test_what_answers_requests_is_not_silent_for_the_check() -> None:
+    """It begins anew: so many checks in a row, and no answer in between."""
+    watch = SilenceWatch()
+    assert not watch.check_waited(["app"], 0.0, 3)
+    assert not watch.check_waited(["app"], 5.0, 3)
+    watch.answered("app")
+    told = [watch.check_waited(["app"], 10.0 + n, 3) for n in range(4)]
+    assert told == [False, False, True, False]
 
 
 def test_not_longer_than_the_timeout_is_not_told() -> None:

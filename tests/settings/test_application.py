@@ -95,6 +95,16 @@ def test_a_command_needs_no_port() -> None:
             "health.application.recovery.http.url",
             "is not a URL",
         ),
+        (
+            {"tcp": {}, "recovery": {"http": {"url": "http://u:pw@host:99999/"}}},
+            "health.application.recovery.http.url",
+            "has a port or a host that none can be",
+        ),
+        (
+            {"tcp": {}, "recovery": {"http": {"url": "http://host:http/"}}},
+            "health.application.recovery.http.url",
+            "has a port or a host that none can be",
+        ),
     ],
 )
 def test_a_mistake_is_told_with_its_place(
@@ -135,6 +145,12 @@ def test_what_is_hardly_meant_is_a_warning(
     [warning] = load(tcp={}, **given).warnings
     assert warning.path == f"health.application.{key}"
     assert words in f"{warning.message} {warning.hint}"
+
+
+def test_a_word_of_a_body_that_head_does_not_bring_is_a_warning() -> None:
+    [warning] = load(http={"method": "HEAD", "body_contains": "ok"}).warnings
+    assert warning.path == "health.application.http.body_contains"
+    assert not load(http={"method": "HEAD"}).warnings
 
 
 def test_good_settings_are_warned_of_nothing() -> None:
