@@ -211,7 +211,8 @@ class AlertBook:
         if rank_of(group.severity.name) < told.rank:
             return Kind.WORSE
         is_old = now_s - told.at_s >= self.plan.repeat_s
-        return Kind.REPEAT if is_old and group.count > told.count else None
+        # Of less, if its place was taken in between: then it is counted anew.
+        return Kind.REPEAT if is_old and group.count != told.count else None
 
     def _end(self, group_id: str, kind: Kind, seen: Seen) -> Iterator[Post]:
         alert = self._alerts.pop(group_id, None)

@@ -179,6 +179,33 @@ def test_a_rule_without_receivers_goes_by_severity() -> None:
     assert kinds(one.look()) == {"hook": "firing"}
 
 
+def test_a_severity_that_changes_does_not_begin_the_time_of_a_rule_anew() -> None:
+    """A P2 that lasts is a P1: the webhook is for both, so its time goes on."""
+    one = Told("rules: [{name: x, for: 2m}]")
+    told: list[dict[str, str]] = []
+    for number in range(13):
+        one.fail(severity=P1 if number > 6 else P2)
+        told.append(kinds(one.look()))
+        one.now_s += 10.0
+    assert told[:12] == [{}] * 12
+    assert told[12] == {"hook": "firing"}
+    for _ in range(6):
+        one.fail(severity=P1)
+        told.append(kinds(one.after(10.0)))
+    assert {"post": "firing"} in told  # Two minutes after it became a P1.
+
+
+def test_a_group_whose_place_was_taken_in_between_is_told_again_after_repeat() -> None:
+    one = Told("repeat: 1h", most=1)
+    one.fail(count=1000)
+    one.look()
+    one.fail(route="else")
+    one.fail()  # Counted anew.
+    assert one.after(1.0) == []
+    one.fail()
+    assert kinds(one.after(3600.0)) == {"hook": "repeat", "post": "repeat"}
+
+
 def silence(for_s: float, **names: set[str]) -> Silence:
     select = Selection(**{key: frozenset(value) for key, value in names.items()})
     return Silence(select, NOON_NS, NOON_NS + int(for_s * 1e9))
