@@ -187,6 +187,7 @@ class AlertSettings(Settings):
     rules: tuple[AlertRuleSettings, ...] = ()
     silences: tuple[SilenceSettings, ...] = ()
     repeat: PositiveDuration = 4 * 3600.0
+    keep_firing: Duration = 900.0
     group_wait: Duration = 10.0
     rate_limit: RateLimitSettings = RateLimitSettings()
     timeout: PositiveDuration = 10.0
@@ -206,6 +207,7 @@ def compile_alerts(alerts: AlertSettings) -> AlertPlan:
             for s in alerts.silences
         ),
         repeat_s=alerts.repeat,
+        keep_firing_s=alerts.keep_firing,
         group_wait_s=alerts.group_wait,
         messages=limit.messages,
         per_s=limit.per,
