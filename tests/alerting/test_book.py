@@ -156,6 +156,22 @@ def test_a_time_that_a_rule_asks_for_begins_anew_after_a_recovery() -> None:
         one.recover()
 
 
+def test_what_is_over_stays_over_when_a_reload_asks_for_a_longer_quiet() -> None:
+    one = Told()
+    one.groups.use(5.0)
+    one.fail()
+    one.look()
+    one.groups.succeeded("all", one.now_s)
+    assert kinds(one.after(6.0)) == {"hook": "resolved", "post": "resolved"}
+    one.groups.look(one.now_s)  # As once a second.
+    one.groups.use(60.0)
+    assert one.after(1.0) == []  # Nothing has failed since.
+    one.fail()
+    assert kinds(one.look()) == BOTH
+    one.groups.succeeded("all", one.now_s)
+    assert one.after(59.0) == []
+
+
 def test_a_group_that_made_room_is_told_to_be_watched_no_more() -> None:
     one = Told(most=1)
     gone = one.fail()
