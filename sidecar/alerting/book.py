@@ -3,7 +3,8 @@
     a rule holds for `after`  -> FIRING   to its receivers, once each
     the severity got worse    -> WORSE    to those who were told less
     `repeat` later            -> REPEAT   if it has failed since
-    the group has recovered   -> RESOLVED to all who were told
+    the group has recovered   -> RESOLVED to all who were told; of one that began again
+                                 soon after that, once it is over for `keep_firing`
     the group is gone         -> FORGOTTEN, likewise
 
 A group that fires does so until it has recovered, whatever its rate does meanwhile.
@@ -14,7 +15,7 @@ the same group id, and nothing is told of groups that do not fail any more.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
@@ -46,6 +47,9 @@ class Alert:
     """A group that a rule means, or meant in this episode."""
 
     group: Group
+    began_s: float  # The first episode that it is of.
+    is_flapping: bool = False  # The last end was told too soon.
+    over_since_s: float | None = None  # If it is, and is waited with.
     held_since_s: dict[Rule, float] = field(default_factory=dict)
     fired: dict[Rule, float] = field(default_factory=dict)  # Since when.
     told: dict[str, Told] = field(default_factory=dict)  # By receiver.
@@ -91,6 +95,7 @@ class AlertBook:
         self.plan = plan
         self.silences: dict[str, Silence] = {}
         self._alerts: dict[str, Alert] = {}
+        self._ended_s: dict[str, float] = {}  # When an end was told, by group.
         self._numbers = count(1)
 
     def __iter__(self) -> Iterator[Alert]:
@@ -130,7 +135,7 @@ class AlertBook:
         for group in groups if self.plan.receivers else ():
             seen = Seen(group, now_s, share_of)
             if seen.state is State.RECOVERED:
-                posts += self._end(group.id, Kind.RESOLVED, seen)
+                posts += self._recovered(seen)
                 continue
             alert = self._judged(seen)
             if alert is not None and alert.fired:
@@ -153,6 +158,9 @@ class AlertBook:
                 del self.silences[name]
         if not self.plan.receivers:
             self._alerts.clear()
+        for name, ended_s in list(self._ended_s.items()):
+            if name not in ids or now_s - ended_s >= self.plan.keep_firing_s:
+                del self._ended_s[name]
         posts: list[Post] = []
         for gone in self._alerts.keys() - ids:
             seen = Seen(self._alerts[gone].group, now_s, share_of)
@@ -178,11 +186,12 @@ class AlertBook:
                     alert.held_since_s.pop(rule, None)
                 continue
             if alert is None:
-                alert = self._alerts[group.id] = Alert(group)
+                alert = self._alerts[group.id] = self._alert_of(seen)
             if now_s - alert.held_since_s.setdefault(rule, now_s) >= rule.after_s:
                 alert.fired[rule] = now_s
         if alert is not None:
             alert.group = group  # Another, if its place was taken in between.
+            alert.over_since_s = None
             if not (alert.fired or alert.held_since_s or alert.told):
                 del self._alerts[group.id]
         return alert
@@ -201,8 +210,7 @@ class AlertBook:
             for name in told:
                 alert.note(name, seen.now_s, is_silenced=is_silenced)
             if told:
-                notice = notice_of(kind, seen, alert.rules)
-                yield Post(tuple(told), notice, is_silenced)
+                yield Post(tuple(told), _notice(kind, alert, seen), is_silenced)
 
     def _kind(self, told: Told | None, group: Group, now_s: float) -> Kind | None:
         """Return why a receiver is to hear of a group now, if it is."""
@@ -211,9 +219,39 @@ class AlertBook:
         if rank_of(group.severity.name) < told.rank:
             return Kind.WORSE
         is_old = now_s - told.at_s >= self.plan.repeat_s
-        return Kind.REPEAT if is_old and group.count > told.count else None
+        # Of less, if its place was taken in between: then it is counted anew.
+        return Kind.REPEAT if is_old and group.count != told.count else None
+
+    def _alert_of(self, seen: Seen) -> Alert:
+        """Return a new one; it is flapping if its end was told a short while ago."""
+        ended_s = self._ended_s.get(seen.group.id, float("-inf"))
+        is_flapping = seen.now_s - ended_s < self.plan.keep_firing_s
+        return Alert(seen.group, _began_s(seen), is_flapping)
+
+    def _recovered(self, seen: Seen) -> Iterator[Post]:
+        """End an alert, unless it may well begin again."""
+        alert, now_s = self._alerts.get(seen.group.id), seen.now_s
+        if alert is not None and alert.is_flapping and alert.told:
+            alert.held_since_s.clear()  # What does not fire begins anew.
+            if alert.over_since_s is None:
+                alert.over_since_s = now_s
+            if now_s - alert.over_since_s < self.plan.keep_firing_s:
+                return
+        yield from self._end(seen.group.id, Kind.RESOLVED, seen)
 
     def _end(self, group_id: str, kind: Kind, seen: Seen) -> Iterator[Post]:
         alert = self._alerts.pop(group_id, None)
         if alert is not None and alert.told:
-            yield Post(tuple(alert.told), notice_of(kind, seen, alert.rules))
+            self._ended_s[group_id] = seen.now_s
+            yield Post(tuple(alert.told), _notice(kind, alert, seen))
+
+
+def _began_s(seen: Seen) -> float:
+    return seen.now_s - seen.group.age_s(seen.now_s)
+
+
+def _notice(kind: Kind, alert: Alert, seen: Seen) -> Notice:
+    """Return what is told; an alert may last longer than the group's episode."""
+    notice = notice_of(kind, seen, alert.rules)
+    earlier_s = max(0.0, _began_s(seen) - alert.began_s)
+    return replace(notice, lasted_s=round(notice.lasted_s + earlier_s, 3))

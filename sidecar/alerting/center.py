@@ -107,7 +107,7 @@ class AlertCenter:
         self._watch.cancel()
         await asyncio.gather(self._watch, return_exceptions=True)
         self._watch = None
-        await self.look()
+        await self._look_safely()
         lasts = [asyncio.ensure_future(self._last(name)) for name in self.boxes]
         if lasts:
             await asyncio.wait(lasts, timeout=bound_s)
@@ -166,21 +166,24 @@ class AlertCenter:
 
     async def _look_on(self) -> None:
         while True:
-            try:
-                await self.look()
-            except Exception:  # noqa: BLE001 - a bug would end it, in silence
-                _log.exception("alerts: a look failed")
+            await self._look_safely()
             await asyncio.sleep(_LOOK_S)
 
+    async def _look_safely(self) -> None:
+        try:
+            await self.look()
+        except Exception:  # noqa: BLE001 - a bug would end all of it, in silence
+            _log.exception("alerts: a look failed")
+
     def _attempt(self, name: str) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(self._try(name))
+        work = self._try(name, self.boxes[name], self._receivers[name])
+        task = asyncio.get_running_loop().create_task(work)
         self.attempts[name] = task
         task.add_done_callback(lambda _: self.attempts.pop(name, None))
         return task
 
-    async def _try(self, name: str) -> None:
+    async def _try(self, name: str, box: Outbox, receiver: Receiver) -> None:
         """Make one attempt for a receiver, and take what comes of it."""
-        box, receiver = self.boxes[name], self._receivers[name]
         message = box.take(self._clock.now_s())
         wall_ns, limit_s = self._clock.wall_ns(), box.plan.timeout_s
         done = await deliver(receiver, message, self._sender, wall_ns, limit_s)
@@ -199,13 +202,14 @@ class AlertCenter:
         self._counts.waiting[name] = len(box)
 
     async def _last(self, name: str) -> None:
-        """Wait for the attempt under way, then make the last one."""
+        """Wait for the attempt under way, then send what waits while it is taken."""
         if (running := self.attempts.get(name)) is not None:
             await asyncio.wait((running,))
         box = self.boxes[name]
-        box.hurry()
-        if len(box):
+        while left := len(box):
             await self._attempt(name)
+            if len(box) >= left:
+                break  # It is not taken.
 
     def _give_up(self, name: str, message: tuple[Notice, ...], done: Delivery) -> None:
         _log.error("alerts: %s %s; given up", name, done.problem)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sidecar.alerting.trust import failed, failed_for_good
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     Send = Callable[[Mail, Message, Sender, int, float], Awaitable[Delivery]]
     Post = Callable[[Webhook, Message, Sender, int], Awaitable[Delivery]]
 
+_LOADING_S: Final = 60.0  # Of the first time; not of `timeout`, for nobody hangs.
+
 
 async def deliver(
     receiver: Receiver,
@@ -30,7 +32,11 @@ async def deliver(
     """Send a message once; what goes wrong is an answer, not an exception."""
     # The libraries are heavy: loaded once they are needed, and in a thread, or the
     # traffic would be held up.
-    sinks = await asyncio.to_thread(_sinks)
+    try:
+        async with asyncio.timeout(_LOADING_S):
+            sinks = await asyncio.to_thread(_sinks)
+    except (RuntimeError, TimeoutError):
+        return failed("was not asked: no thread could be had")
     try:
         async with asyncio.timeout(timeout_s):
             if receiver.mail is not None:
@@ -41,6 +47,8 @@ async def deliver(
             return await sinks.post(receiver.webhook, message, sender, wall_ns)
     except TimeoutError:
         return failed(f"does not answer in {timeout_s:g} s")
+    except RuntimeError as error:  # As where no thread can be had: that may pass.
+        return failed(f"was not asked ({type(error).__name__})")
     except Exception as error:  # noqa: BLE001 - a bug, whose text may hold a secret
         return failed_for_good(f"a bug: {type(error).__name__}")
 

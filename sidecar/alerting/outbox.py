@@ -78,6 +78,7 @@ class Outbox:
 
     def put(self, notice: Notice, now_s: float) -> None:
         """Let a notice wait; of the same group, the newest is enough."""
+        is_first = not self._waiting
         before = self._waiting.pop(notice.group, None)
         if before is None and len(self._waiting) >= MAX_WAITING:
             del self._waiting[next(iter(self._waiting))]
@@ -87,7 +88,6 @@ class Outbox:
         )
         if is_new and not notice.kind.is_over:  # Nobody has heard of it yet.
             notice = replace(notice, kind=Kind.FIRING)
-        is_first = not self._waiting
         self._waiting[notice.group] = notice
         wait_s = 0.0 if notice.rank == _URGENT else self.plan.group_wait_s
         ready_s = now_s + wait_s
@@ -137,23 +137,9 @@ class Outbox:
         self._message = ()
         return True
 
-    def hurry(self) -> None:
-        """Wait for nothing any more: this is the end."""
-        self._ready_s = self._again_s = 0.0
-        self._tokens = max(1.0, self._tokens)
-
     def _fill(self, now_s: float) -> None:
         if self._counted_s is not None:
             gone_s = max(0.0, now_s - self._counted_s)
             grown = self._tokens + gone_s * self.plan.messages / self.plan.per_s
             self._tokens = min(float(self.plan.messages), grown)
         self._counted_s = now_s
-
-
-def _is_untold(waiting: Notice) -> bool:
-    """Tell whether nobody has heard yet that this episode began."""
-    return waiting.kind is Kind.FIRING or waiting.kind.is_over
-
-
-def _urgency(notice: Notice) -> tuple[bool, int]:
-    return notice.kind.is_over, notice.rank

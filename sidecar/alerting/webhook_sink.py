@@ -69,7 +69,7 @@ async def post(
     except OSError as error:
         return failed(f"ca_file: {problem_of(error)}")
     try:
-        status, retry_after, answer = await _exchange(target, body, tls)
+        status, retry_after, answer = await _exchange(hook.format, target, body, tls)
     except aiohttp.ClientError as error:
         return failed(_problem_of(error))
     except OSError as error:
@@ -86,7 +86,7 @@ def signed(url: URL, secret: str, now_ms: int) -> URL:
 
 
 async def _exchange(
-    url: URL, body: dict[str, Any], tls: ssl.SSLContext | None
+    form: str, url: URL, body: dict[str, Any], tls: ssl.SSLContext | None
 ) -> tuple[int, str, bytes]:
     """Return status, `Retry-After` and the beginning of the answer."""
     connector = aiohttp.TCPConnector(
@@ -102,8 +102,21 @@ async def _exchange(
             url, data=words.encoded(body), headers=headers, allow_redirects=False
         ) as got,
     ):
-        answer = await got.content.read(_READ_BYTES)
+        # Who has taken a message need not say more: it would be sent twice.
+        is_asked = form == "dingtalk" if got.status in _OK else form == "slack"
+        answer = await _beginning(got.content) if is_asked else b""
         return got.status, got.headers.get("Retry-After", ""), answer
+
+
+async def _beginning(content: aiohttp.StreamReader) -> bytes:
+    """Return the first bytes of an answer, in however many pieces they come."""
+    found = b""
+    while len(found) < _READ_BYTES:
+        piece = await content.read(_READ_BYTES - len(found))
+        if not piece:
+            break
+        found += piece
+    return found
 
 
 class _Resolver(AbstractResolver):

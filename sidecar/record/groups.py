@@ -259,9 +259,12 @@ class FaultGroups:
         return len(self._groups)
 
     def use(self, quiet_s: float) -> None:
-        """Take groups for over after another time without a failure."""
+        """Take groups for over after another time without a failure.
+
+        Those that were taken for over are it still, until they fail again.
+        """
         self._quiet_s = quiet_s
-        for group in self._groups.values():
+        for group in self._on.values():
             group.quiet_s = quiet_s
 
     def __iter__(self) -> Iterator[Group]:
@@ -313,9 +316,10 @@ class FaultGroups:
             self._groups[key] = group
         else:
             self._groups.move_to_end(key)
-            if now_s - group.last_s >= self._quiet_s:
+            if now_s - group.last_s >= group.quiet_s:
                 self._look_at(group, now_s)  # Before it begins anew.
         group.add(severity, now_s, wall_ns, count)
+        group.quiet_s = self._quiet_s
         self._on[group.id] = group
         if not group.awaits_success:
             group.awaits_success = True

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sidecar.settings import passing
 from sidecar.settings.problem import nearest, shown
+from sidecar.settings.secret_source import is_http
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,6 +78,9 @@ def _hook_problems(
     elif len(given) > 1:
         message = f"and {given[0]} exclude each other: keep one of them"
         yield source.problem((*at, given[-1]), message)
+    if hook.url_file is not None and is_http(hook.url_file):  # Not to be shown.
+        message = "is an URL, not the path of a file that has it"
+        yield source.problem((*at, "url_file"), message)
     yield from _twice(hook, "secret", at, source)
     has_secret = hook.secret_file is not None or hook.secret_env is not None
     if has_secret and hook.format != "dingtalk":

@@ -98,6 +98,7 @@ class AlertPlan:
     rules: tuple[Rule, ...] = ()
     silences: tuple[Silence, ...] = ()
     repeat_s: float = 4 * 3600.0
+    keep_firing_s: float = 900.0  # What began again so soon after its end was told.
     group_wait_s: float = 10.0
     messages: int = 20  # To one receiver,
     per_s: float = 600.0  # in so long.

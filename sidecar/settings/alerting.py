@@ -60,7 +60,8 @@ MailHost = Annotated[
     str, Shape(r"[A-Za-z0-9_](?:[A-Za-z0-9._:-]{0,252})", "a host such as smtp.example")
 ]
 Variable = Annotated[
-    str, Shape(r"[A-Za-z_][A-Za-z0-9_]{0,127}", "the name of a variable")
+    str,
+    Shape(r"[A-Za-z_][A-Za-z0-9_]{0,127}", "the name of a variable", is_shown=False),
 ]
 Family = Annotated[str, Shape(r"[A-Z0-9]{1,32}", "a family such as CONN")]
 Line = Annotated[str, Shape(r"[^\x00-\x1f\x7f]{1,200}", "a line of text")]
@@ -186,6 +187,7 @@ class AlertSettings(Settings):
     rules: tuple[AlertRuleSettings, ...] = ()
     silences: tuple[SilenceSettings, ...] = ()
     repeat: PositiveDuration = 4 * 3600.0
+    keep_firing: Duration = 900.0
     group_wait: Duration = 10.0
     rate_limit: RateLimitSettings = RateLimitSettings()
     timeout: PositiveDuration = 10.0
@@ -205,6 +207,7 @@ def compile_alerts(alerts: AlertSettings) -> AlertPlan:
             for s in alerts.silences
         ),
         repeat_s=alerts.repeat,
+        keep_firing_s=alerts.keep_firing,
         group_wait_s=alerts.group_wait,
         messages=limit.messages,
         per_s=limit.per,
@@ -216,15 +219,22 @@ def compile_alerts(alerts: AlertSettings) -> AlertPlan:
 
 
 def rules_of(alerts: AlertSettings) -> list[Rule]:
-    """Return all rules; one that names no receivers becomes two, by severity."""
-    everybody = tuple(alerts.receivers)
+    """Return all rules; one that names no receivers becomes two, by severity.
+
+    Each receiver is in one of the two, so that what it waits for (`after`) does not
+    begin anew whenever a P2 becomes a P1.
+    """
     hooks = tuple(n for n, r in alerts.receivers.items() if r.webhook is not None)
+    others = tuple(n for n in alerts.receivers if n not in hooks)
     found = []
     for rule in alerts.rules or (AlertRuleSettings(name="default"),):
         if rule.receivers:
             found.append(_rule(rule, selection(rule), rule.receivers))
             continue
-        for severities, receivers in ((("P0", "P1"), everybody), (("P2",), hooks)):
+        for severities, receivers in (
+            (("P0", "P1", "P2"), hooks),
+            (("P0", "P1"), others),
+        ):
             asked = frozenset(rule.severities or severities).intersection(severities)
             if asked and receivers:
                 select = selection(rule, asked)

@@ -253,6 +253,7 @@ class Shape:
 
     pattern: str
     what: str
+    is_shown: bool = True  # Where it is wrong; else a secret may stand in its place.
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
@@ -262,7 +263,8 @@ class Shape:
 
         def check(text: str) -> str:
             if pattern.fullmatch(text) is None:
-                msg = f"{shown(text)} is not {self.what}"
+                subject = f"{shown(text)} " if self.is_shown else ""
+                msg = f"{subject}is not {self.what}"
                 raise ValueError(msg)
             return text
 

@@ -100,6 +100,78 @@ def test_a_group_that_fails_again_is_told_anew_as_regressed() -> None:
     assert posts[0].notice.state == "regressed"
 
 
+def flap(one: Told, times: int, every_s: float = 120.0) -> list[str]:
+    """Let a group fail and recover; return what the hook is told."""
+    found: list[str] = []
+    for _ in range(times):
+        one.fail()
+        for post in [*one.look(), *one.recover(), *one.after(every_s - 60.0)]:
+            found += [post.notice.kind.value] * ("hook" in post.receivers)
+    return found
+
+
+def test_a_group_that_comes_and_goes_is_not_told_each_time() -> None:
+    """Its end was told too soon once; the next is told when it has lasted."""
+    one = Told("keep_firing: 15m")
+    assert flap(one, 20) == ["firing", "resolved", "firing"]
+    assert [alert.group.state_at(one.now_s).value for alert in one.book] == [
+        "recovered"
+    ]
+    assert one.after(15 * 60.0 - 61.0 - 60.0) == []
+    [post] = one.after(61.0)
+    assert post.notice.kind.value == "resolved"
+    assert post.notice.lasted_s == 18 * 120.0  # Since it was told for the last time.
+    assert list(one.book) == []
+
+
+def test_who_comes_and_goes_seldom_enough_is_told_each_time() -> None:
+    one = Told("keep_firing: 15m")
+    assert flap(one, 3, 20 * 60.0) == ["firing", "resolved"] * 3
+
+
+def test_it_may_be_told_each_time() -> None:
+    assert flap(Told("keep_firing: 0s"), 3) == ["firing", "resolved"] * 3
+
+
+def test_of_who_comes_and_goes_worse_is_told_and_repeat_goes_on() -> None:
+    one = Told("keep_firing: 15m, repeat: 1h")
+    one.fail(severity=P2)
+    one.look()
+    one.recover()
+    one.fail(severity=P2)
+    assert kinds(one.look()) == {"hook": "firing"}
+    one.recover()
+    one.fail(severity=P1)
+    assert kinds(one.look()) == {"hook": "worse", "post": "firing"}
+    assert flap(one, 40).count("repeat") == 1
+
+
+def test_a_time_that_a_rule_asks_for_begins_anew_after_a_recovery() -> None:
+    one = Told(
+        "rules: [{name: x, receivers: [hook]}, {name: y, for: 2m, receivers: [post]}]"
+    )
+    for _ in range(5):
+        one.fail()
+        assert "post" not in kinds(one.look())
+        one.recover()
+
+
+def test_what_is_over_stays_over_when_a_reload_asks_for_a_longer_quiet() -> None:
+    one = Told()
+    one.groups.use(5.0)
+    one.fail()
+    one.look()
+    one.groups.succeeded("all", one.now_s)
+    assert kinds(one.after(6.0)) == {"hook": "resolved", "post": "resolved"}
+    one.groups.look(one.now_s)  # As once a second.
+    one.groups.use(60.0)
+    assert one.after(1.0) == []  # Nothing has failed since.
+    one.fail()
+    assert kinds(one.look()) == BOTH
+    one.groups.succeeded("all", one.now_s)
+    assert one.after(59.0) == []
+
+
 def test_a_group_that_made_room_is_told_to_be_watched_no_more() -> None:
     one = Told(most=1)
     gone = one.fail()
@@ -177,6 +249,33 @@ def test_a_rule_without_receivers_goes_by_severity() -> None:
     one.fail(severity=P2)
     one.fail(FaultCode.TIMEOUT_ERR, severity=P0)
     assert kinds(one.look()) == {"hook": "firing"}
+
+
+def test_a_severity_that_changes_does_not_begin_the_time_of_a_rule_anew() -> None:
+    """A P2 that lasts is a P1: the webhook is for both, so its time goes on."""
+    one = Told("rules: [{name: x, for: 2m}]")
+    told: list[dict[str, str]] = []
+    for number in range(13):
+        one.fail(severity=P1 if number > 6 else P2)
+        told.append(kinds(one.look()))
+        one.now_s += 10.0
+    assert told[:12] == [{}] * 12
+    assert told[12] == {"hook": "firing"}
+    for _ in range(6):
+        one.fail(severity=P1)
+        told.append(kinds(one.after(10.0)))
+    assert {"post": "firing"} in told  # Two minutes after it became a P1.
+
+
+def test_a_group_whose_place_was_taken_in_between_is_told_again_after_repeat() -> None:
+    one = Told("repeat: 1h", most=1)
+    one.fail(count=1000)
+    one.look()
+    one.fail(route="else")
+    one.fail()  # Counted anew.
+    assert one.after(1.0) == []
+    one.fail()
+    assert kinds(one.after(3600.0)) == {"hook": "repeat", "post": "repeat"}
 
 
 def silence(for_s: float, **names: set[str]) -> Silence:

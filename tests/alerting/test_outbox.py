@@ -122,11 +122,11 @@ def test_beyond_the_rate_notices_wait_and_are_one_message() -> None:
     assert len(one.take(50.0)) == 5
 
 
-def test_at_the_end_nothing_waits_any_more() -> None:
-    one = box("group_wait: 1h, rate_limit: {messages: 1, per: 1h}")
-    one.put(notice(group="a"), 0.0)
-    one.hurry()
-    assert one.due_s(0.0) == 0.0
+def test_what_is_new_of_a_group_does_not_let_it_wait_longer() -> None:
+    one = box("group_wait: 10s")
+    one.put(notice(), 100.0)
+    one.put(notice(kind=Kind.WORSE), 109.0)
+    assert one.due_s(109.0) == 110.0
 
 
 def test_a_full_outbox_drops_the_oldest_and_counts_it() -> None:
@@ -164,7 +164,6 @@ def test_whatever_happens_each_notice_is_settled_replaced_or_still_there(
             if one.settle(answers[what], now_s):
                 settled.update(n.group for n in message)
     assert len(one) >= len(wanted - settled)
-    one.hurry()
     while len(one):
         message = one.take(now_s)
         one.settle(SENT, now_s)

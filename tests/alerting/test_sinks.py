@@ -7,6 +7,7 @@ import base64
 import hashlib
 import hmac
 import socket
+from contextlib import asynccontextmanager
 from threading import Event, current_thread
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from tests.support.certificates import Authority
 from tests.support.outcomes import NOON_NS
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from sidecar.alerting.outbox import Delivery
@@ -111,6 +113,44 @@ async def test_an_answer_tells_whether_it_makes_sense_to_try_again(
         assert SECRET not in done.problem
         assert done.retry_after_s == (30.0 if "Retry-After" in answer[2] else 0.0)
         assert len(found.bodies) == 1  # No redirect was followed.
+
+
+@asynccontextmanager
+async def raw(*pieces: bytes) -> AsyncIterator[str]:
+    """Run an HTTP server that answers in pieces, and leaves the connection open."""
+    talks: list[asyncio.StreamWriter] = []
+
+    async def answer(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        talks.append(writer)
+        await reader.readuntil(b"\r\n\r\n")
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0.02)
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    finally:
+        server.close()
+        for writer in talks:
+            writer.transport.abort()
+        await server.wait_closed()
+
+
+async def test_an_answer_of_dingtalk_may_come_in_pieces() -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n"
+    async with raw(head, b'{"errc', b'ode":0}') as url:
+        assert (await told(by_hook(url, format="dingtalk"))).is_sent
+
+
+@pytest.mark.parametrize("form", ["json", "slack"])
+async def test_of_a_2xx_no_more_than_its_head_is_waited_for(form: str) -> None:
+    """Else it would be sent again to somebody who has taken it."""
+    async with raw(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n") as url:
+        assert (await told(by_hook(url, format=form), 0.5)).is_sent
 
 
 async def test_a_webhook_by_tls_is_verified(tmp_path: Path) -> None:
