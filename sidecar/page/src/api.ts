@@ -7,6 +7,7 @@ import { signal } from "@preact/signals";
 import { EventSource } from "eventsource";
 
 const TOKEN = "sidecar-token";
+const ANSWER_MS = 10_000;
 
 export const token = signal(sessionStorage.getItem(TOKEN) ?? "");
 
@@ -25,7 +26,11 @@ export class Refused extends Error {
 }
 
 export async function ask<T>(path: string): Promise<T> {
-  const answer = await fetch(path, { headers: { Accept: "application/json", ...login() }, cache: "no-store" });
+  const answer = await fetch(path, {
+    headers: { Accept: "application/json", ...login() },
+    cache: "no-store",
+    signal: AbortSignal.timeout(ANSWER_MS), // Else one that hangs is waited for, and nothing asked again.
+  });
   if (!answer.ok) throw new Refused(answer.status, await reason(answer));
   return (await answer.json()) as T;
 }

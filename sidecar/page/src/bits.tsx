@@ -2,7 +2,8 @@
 
 import type { ComponentChildren } from "preact";
 import { signal } from "@preact/signals";
-import { plain } from "./format.js";
+import { ago, plain } from "./format.js";
+import { now } from "./store.js";
 
 export const said = signal(""); // Shown for a moment, and read aloud.
 let hush: ReturnType<typeof setTimeout> | undefined;
@@ -26,6 +27,11 @@ export async function copy(text: string, what: string): Promise<void> {
     area.remove();
   }
   say(`${what} copied`);
+}
+
+// By itself, for what it stands in not to be made anew each second.
+export function Ago({ of }: { of: string }) {
+  return <>{ago(of, now.value)}</>;
 }
 
 export function Pill({ kind, children }: { kind: string; children: ComponentChildren }) {
@@ -67,7 +73,7 @@ export function Section(props: {
   id: string; title: string; note?: string; children: ComponentChildren; more?: ComponentChildren;
 }) {
   return (
-    <section id={props.id} aria-labelledby={`${props.id}-title`}>
+    <section id={props.id} tabIndex={-1} aria-labelledby={`${props.id}-title`}>
       <header>
         <h2 id={`${props.id}-title`}>{props.title}</h2>
         {props.note && <span class="note">{props.note}</span>}

@@ -126,7 +126,7 @@ function Chart({ lines, values, format, height, label, floor, ceiling }: Props) 
             label: line.label,
             value: (plot: uPlot, value: number | null, at: number) => {
               const told = value ?? plot.data[at]?.at(-1); // Of now, unless pointed at.
-              return told === null || told === undefined ? "–" : format(told);
+              return read(told, format);
             },
           })),
         ],
@@ -145,7 +145,12 @@ function Chart({ lines, values, format, height, label, floor, ceiling }: Props) 
     };
   }, [theme.value, height]);
   useEffect(() => plot.current?.setData(data), [data]);
-  return <div class="chart" ref={box} role="img" aria-label={label} />;
+  const told = lines.map((line, i) => `${line.label} ${read(values[i]?.at(-1), format)}`);
+  return <div class="chart" ref={box} role="img" aria-label={`${label}, now: ${told.join(", ")}`} />;
+}
+
+function read(value: number | null | undefined, format: Props["format"]): string {
+  return value === null || value === undefined ? "–" : format(value);
 }
 
 // Oldest first, the last at the end of the latest interval; gaps stay gaps.
@@ -168,7 +173,16 @@ function stroke(line: Line, width: number): uPlot.Series {
   };
 }
 
+const colors = new Map<string, string>();
+
 function color(name: string): string {
+  const key = `${theme.value} ${name}`;
+  const known = colors.get(key) ?? computed(name);
+  colors.set(key, known);
+  return known;
+}
+
+function computed(name: string): string {
   // Through an element: a canvas does not know light-dark().
   const probe = document.createElement("i");
   probe.style.color = `var(${name})`;

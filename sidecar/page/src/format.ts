@@ -24,7 +24,7 @@ export function percent(ratio: number | null): string {
   if (percents === 100 || percents === 0) return `${percents}%`;
   const digits = percents > 99 ? 2 : percents > 10 ? 1 : 2;
   const size = 10 ** digits;
-  return `${(Math.floor(percents * size) / size).toFixed(digits)}%`;
+  return `${(Math.floor(percents * size + 1e-6) / size).toFixed(digits)}%`;
 }
 
 export function duration(seconds: number | null | undefined): string {

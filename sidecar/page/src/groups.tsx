@@ -1,20 +1,22 @@
 // The fault groups, worst and newest first; each opens to all there is to know.
 
 import { useState } from "preact/hooks";
-import { Nothing, Section, Severity, State, copy } from "./bits.js";
+import { Ago, Nothing, Section, Severity, State, copy } from "./bits.js";
 import { FaultById } from "./fault.js";
-import { ago, count, duration, percent, rate, times } from "./format.js";
+import { count, duration, percent, rate, times } from "./format.js";
 import { open, openedAs } from "./place.js";
-import { active, found, groups, info, now, query, severities, shownGroups } from "./store.js";
+import { GROUPS, active, found, groups, info, query, severities, shownGroups } from "./store.js";
 import type { Fault, Group } from "./types.js";
 
 const ALL = ["P0", "P1", "P2", "P3"] as const;
 
 export function Groups() {
   const shown = shownGroups.value;
-  const note = `${active.value.length} now, ${groups.value.length - active.value.length} over`;
+  const seen = groups.value.length;
+  const some = seen < GROUPS ? "" : `the ${GROUPS} seen last: `; // There may be more.
+  const note = `${some}${active.value.length} now, ${seen - active.value.length} over`;
   return (
-    <Section id="faults" title="Faults" note={groups.value.length ? note : ""}
+    <Section id="faults" title="Faults" note={seen ? note : ""}
       more={<Severities />}>
       <Found records={found.value} />
       {shown.length === 0 && <Nothing>{nothing()}</Nothing>}
@@ -75,7 +77,7 @@ function Entry({ group }: { group: Group }) {
         </span>
         <span class="number">
           <b>{count(group.count)}</b>
-          <small>{ago(group.last_seen, now.value)}</small>
+          <small><Ago of={group.last_seen} /></small>
         </span>
       </button>
       {isOpen && <Detail group={group} />}
@@ -100,7 +102,7 @@ function Detail({ group }: { group: Group }) {
         </button>
       </p>
       <p class="since">
-        {group.title} · first seen {ago(group.first_seen, now.value)}
+        {group.title} · first seen <Ago of={group.first_seen} />
         {group.regressions > 0 && ` · came back ${times(group.regressions)}`}
         {group.state === "recovered" && group.recovery_s !== null && ` · recovered after ${duration(group.recovery_s)}`}
         {` · layer ${group.layer}`}
@@ -112,7 +114,7 @@ function Detail({ group }: { group: Group }) {
           </button>
         ))}
         {isOlder && (
-          <button type="button" onClick={() => choose(latest)}>newest</button>
+          <button type="button" aria-pressed={false} onClick={() => choose(latest)}>newest</button>
         )}
       </div>
       {chosen ? <FaultById id={chosen} /> : <Nothing>No record of it is kept.</Nothing>}
@@ -140,7 +142,7 @@ function Found({ records }: { records: Fault[] }) {
               <Severity of={record.severity} />
               <b>{record.code}</b>
               <span>{record.method} {record.path_template}</span>
-              <small>{ago(record.time, now.value)} · {record.fault_id}</small>
+              <small><Ago of={record.time} /> · {record.fault_id}</small>
             </button>
             {chosen === record.fault_id && <FaultById id={chosen} />}
           </li>

@@ -29,13 +29,16 @@ function Page() {
   useTitle();
   return (
     <>
-      <a class="skip" href="#faults" onClick={() => document.getElementById("faults")?.focus()}>
+      <a class="skip" href="#faults" onClick={(event) => {
+        event.preventDefault(); // The address says what is open.
+        document.getElementById("faults")?.focus();
+      }}>
         To the faults
       </a>
       <Top onHelp={() => setHelping(true)} />
       <main>
         {problem.value && <Problem />}
-        <div class="now" aria-label="All routes, the last five minutes">
+        <div class="now" role="group" aria-label="All routes, the last five minutes">
           <figure><figcaption>Requests and failures per second</figcaption><Traffic series={total.value} /></figure>
           <figure><figcaption>Success</figcaption><Success series={total.value} /></figure>
           <figure><figcaption>Latency</figcaption><Latency series={total.value} /></figure>
@@ -94,7 +97,7 @@ function Problem() {
         <form onSubmit={(event) => {
           event.preventDefault();
           useToken(field.current?.value.trim() ?? "");
-          tryAgain();
+          void tryAgain();
         }}>
           <input ref={field} type="password" aria-label="Token of the admin API" placeholder="token"
             autocomplete="off" defaultValue={token.value} />

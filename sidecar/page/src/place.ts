@@ -18,6 +18,7 @@ export function open(kind: "group" | "fault" | "route", id: string): void {
   const place = new URLSearchParams(location.hash.slice(1));
   if (id) place.set(kind, id);
   else place.delete(kind);
+  if (kind === "group") place.delete("fault"); // It may be one of another group.
   const hash = place.toString();
   history.replaceState(null, "", hash ? `#${hash}` : location.pathname);
   opened.value = place;

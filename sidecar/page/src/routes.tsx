@@ -6,7 +6,7 @@ import { Facts, Nothing, Section, State } from "./bits.js";
 import { Latency, Spark, Success, Traffic } from "./charts.js";
 import { duration, isFound, percent, rate, sorted, type RouteOrder } from "./format.js";
 import { open, openedAs } from "./place.js";
-import { breakers, chart, empty, histories, info, query, routes, search } from "./store.js";
+import { breakers, chart, empty, histories, info, met, query, routes, search, seeBreakers } from "./store.js";
 import type { Route } from "./types.js";
 
 const ROW_PX = 34;
@@ -50,7 +50,10 @@ function Rows({ shown }: { shown: Route[] }) {
   const [view, setView] = useState({ top: 0, height: 400 });
   const measure = () => {
     const element = box.current;
-    if (element) setView({ top: element.scrollTop, height: element.clientHeight });
+    if (!element) return;
+    const top = element.scrollTop - (element.scrollTop % ROW_PX); // Between rows all is as it was.
+    const height = element.clientHeight;
+    setView((was) => (was.top === top && was.height === height ? was : { top, height }));
   };
   useEffect(() => {
     const resized = new ResizeObserver(measure);
@@ -60,11 +63,12 @@ function Rows({ shown }: { shown: Route[] }) {
   const first = Math.max(0, Math.floor(view.top / ROW_PX) - SPARE_ROWS);
   const last = Math.ceil((view.top + view.height) / ROW_PX) + SPARE_ROWS;
   const visible = shown.slice(first, last);
-  const names = visible.map((route) => route.route).join("\n");
+  const missing = visible.map((route) => route.route).filter((name) => !histories.value.has(name)).join("\n");
   useEffect(() => {
-    const soon = setTimeout(() => void chart(names.split("\n").slice(0, 50)), 80);
+    if (!missing) return;
+    const soon = setTimeout(() => void chart(missing.split("\n").slice(0, 50)), 80);
     return () => clearTimeout(soon);
-  }, [names]);
+  }, [missing]);
   return (
     <div class="rows" ref={box} onScroll={measure} role="table" aria-label="Routes"
       aria-rowcount={shown.length + 1} tabIndex={0}>
@@ -112,8 +116,10 @@ function grade(ratio: number | null): string {
 }
 
 function Chosen({ route }: { route: Route }) {
-  useEffect(() => void chart([route.route]), [route.route]);
-  const series = histories.value.get(route.route) ?? empty();
+  const known = histories.value.get(route.route);
+  useEffect(() => void chart([route.route]), [route.route, known === undefined]);
+  useEffect(() => void seeBreakers().catch(met), [route.route]);
+  const series = known ?? empty();
   const breaker = breakers.value.find((one) => one.route === route.route);
   return (
     <article class="chosen-route" aria-label={`route ${route.route}`}>

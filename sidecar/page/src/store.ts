@@ -5,11 +5,15 @@
 //
 // What is asked for again is asked at most every two seconds, however much happens,
 // and every ten if nothing does: states change with time alone, too. A page that
-// nobody looks at asks for nothing.
+// nobody looks at asks for groups alone, when something fails: its title tells.
+//
+// Traffic is told every two seconds, so silence is a connection that is dead; where an
+// interval is missing, the charts are asked for anew.
 
 import { computed, signal } from "@preact/signals";
 import { Refused, ask, follow } from "./api.js";
 import { byUrgency, isFound, isOver } from "./format.js";
+import { openedAs } from "./place.js";
 import type {
   Alerts, Application, Breaker, Fault, Group, Happening, History, Info, Point, Route, Series, Tick, Upstream,
 } from "./types.js";
@@ -18,8 +22,9 @@ const SOON_MS = 2_000;
 const SELDOM_MS = 10_000;
 const KEPT_POINTS = 150;
 const KEPT_EVENTS = 200;
-const GROUPS = 200;
+export const GROUPS = 200;
 const RETRY_MS = 5_000;
+const SILENT_MS = 15_000;
 
 export type Link = "connecting" | "live" | "polling" | "lost";
 
@@ -73,6 +78,10 @@ class Asker {
     this.isDue = true;
   }
 
+  tickIfDue(nowMs: number): void {
+    if (this.isDue) this.tick(nowMs);
+  }
+
   tick(nowMs: number): void {
     const passed = nowMs - this.askedMs;
     const isTime = passed >= (this.isDue ? SOON_MS : this.seldomMs);
@@ -108,7 +117,7 @@ const askers = {
     upstreams.value = await ask<Upstream[]>("/upstreams");
   }, 2 * SOON_MS),
   breakers: new Asker(async () => {
-    breakers.value = await ask<Breaker[]>("/breakers");
+    if (openedAs("route")) await seeBreakers(); // Of a thousand they are long, and shown of one.
   }),
   application: new Asker(async () => {
     application.value = await ask<Application>("/application");
@@ -121,69 +130,101 @@ const askers = {
   }, 6 * SELDOM_MS),
 };
 
+export async function seeBreakers(): Promise<void> {
+  breakers.value = await ask<Breaker[]>("/breakers");
+}
+
 // Begins, and keeps up from then on.
 export function begin(): void {
-  connect();
-  tick();
+  void tryAgain();
   setInterval(tick, 1000);
   document.addEventListener("visibilitychange", tick);
 }
 
-export function tryAgain(): void {
-  wantsToken.value = false;
-  problem.value = "";
+// Asks for one thing first: ten wrong tokens at once would keep the right one out, too.
+export async function tryAgain(): Promise<void> {
+  isKnocking = true;
+  try {
+    info.value = await ask<Info>("/");
+    wantsToken.value = false;
+    met(null);
+  } catch (error) {
+    met(error);
+  } finally {
+    isKnocking = false;
+  }
+  if (wantsToken.value) return;
   for (const asker of Object.values(askers)) asker.soon();
   connect();
+  tick();
 }
 
 let leave = (): void => undefined;
 let again: ReturnType<typeof setTimeout> | undefined;
+let heardMs = Date.now();
+let isKnocking = false;
+let isCatchingUp = false;
 
 function connect(): void {
   leave();
   clearTimeout(again);
-  void totalHistory();
+  heardMs = Date.now();
   leave = follow(
     {
       fault: () => askers.groups.soon(),
       event: (data) => happened(JSON.parse(data) as Happening),
-      traffic: (data) => passed(JSON.parse(data) as Tick),
+      traffic: (data) => {
+        heardMs = Date.now();
+        passed(JSON.parse(data) as Tick);
+      },
       skipped: () => askers.groups.soon(),
       end: () => askers.info.soon(),
     },
     () => {
+      heardMs = Date.now();
       link.value = "live";
       askers.events.soon();
+      void catchUp();
     },
     (status) => {
       // A status is an answer, and no stream: it will not try again by itself.
       link.value = status === undefined ? "lost" : "polling";
-      if (status !== undefined && !wantsToken.value) again = setTimeout(connect, RETRY_MS);
+      if (status === undefined) return;
+      if (status === 401) met(new Refused(status, "this needs the token"));
+      else again = setTimeout(() => wantsToken.value || connect(), RETRY_MS);
+      if (!wantsToken.value) void catchUp();
     },
   );
 }
 
 function tick(): void {
-  if (document.hidden || isPaused.value || wantsToken.value) return;
-  now.value = Date.now();
-  for (const asker of Object.values(askers)) asker.tick(now.value);
+  if (isKnocking || wantsToken.value) return;
+  const nowMs = Date.now();
+  if (nowMs - heardMs > SILENT_MS) {
+    link.value = "lost";
+    connect();
+  }
+  if (isPaused.value) return;
+  if (document.hidden) return askers.groups.tickIfDue(nowMs);
+  now.value = nowMs;
+  for (const asker of Object.values(askers)) asker.tick(nowMs);
 }
 
-function met(error: unknown): void {
+export function met(error: unknown): void {
   if (error === null) {
     problem.value = "";
   } else if (error instanceof Refused) {
     // Until there is another token nothing is asked for: wrong ones are counted.
-    wantsToken.value ||= error.status === 401;
+    wantsToken.value ||= error.status === 401 || error.status === 429;
     problem.value = error.message;
   } else {
-    link.value = "lost";
-    problem.value = "the sidecar does not answer";
+    problem.value = "the sidecar does not answer"; // The stream tells of the link.
   }
 }
 
 function happened(event: Happening): void {
-  events.value = [event, ...events.value].slice(0, KEPT_EVENTS);
+  if (isPaused.value) askers.events.soon();
+  else events.value = [event, ...events.value.filter((one) => one.seq !== event.seq)].slice(0, KEPT_EVENTS);
   askers.upstreams.soon();
   askers.breakers.soon();
   askers.groups.soon();
@@ -201,28 +242,38 @@ export async function chart(names: string[]): Promise<void> {
     const history = await ask<History>(`/traffic/history?${wanted}`);
     const known = new Map(histories.value);
     for (const { route, ...series } of history.routes) known.set(route, series);
-    for (const name of unknown) if (!known.has(name)) known.set(name, empty());
     while (known.size > 200) known.delete(known.keys().next().value as string);
     histories.value = known;
   } catch (error) {
     met(error);
   }
+  // One that there is nothing of begins now; asked for again after the next break.
+  const rest = unknown.filter((name) => !histories.value.has(name));
+  if (rest.length) histories.value = new Map([...histories.value, ...rest.map((name) => [name, empty()] as const)]);
 }
 
-async function totalHistory(): Promise<void> {
-  histories.value = new Map();
+// Asks for the last minutes anew: those who show routes then ask for theirs.
+async function catchUp(): Promise<void> {
+  if (isCatchingUp) return;
+  isCatchingUp = true;
   try {
     const history = await ask<History>("/traffic/history");
     total.value = history.total;
     intervalS.value = history.interval_s;
     endMs.value = Date.parse(history.end);
+    histories.value = new Map();
   } catch (error) {
     met(error);
+  } finally {
+    isCatchingUp = false;
   }
 }
 
 function passed(tick: Tick): void {
-  if (isPaused.value) return;
+  if (isPaused.value || isCatchingUp) return;
+  const steps = Math.round((Date.parse(tick.time) - endMs.value) / (1000 * intervalS.value));
+  if (steps === 0) return; // The history had it.
+  if (steps !== 1) return void catchUp(); // It was paused, or the loop stood still.
   total.value = longer(total.value, tick.total);
   endMs.value = Date.parse(tick.time);
   const points = new Map(tick.routes.map((point) => [point.route, point]));
