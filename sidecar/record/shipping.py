@@ -162,22 +162,32 @@ class Shipper(Generic[T]):
 
     def _export_batch(self, make: Callable[[T], list[Any]]) -> None:
         batch: list[Any] = []
-        taken = 0
+        taken = lost = 0
         while self._queue and taken < self._batching.max_items:
             told = self._queue.popleft()
-            taken += self.size_of(told)
-            batch += make(told)
+            size = self.size_of(told)
+            taken += size
+            made = self._told_as(make, told)
+            lost += size if made is None else 0
+            batch += made or []
         is_sent = self._send(batch)
         with self._counting:
-            self._count(taken, is_sent=is_sent)
+            self._count(taken, lost if is_sent else taken)
 
-    def _count(self, taken: int, *, is_sent: bool) -> None:
+    @staticmethod
+    def _told_as(make: Callable[[T], list[Any]], told: T) -> list[Any] | None:
+        """Return what one thing is sent as; a bug of ours must not end the thread."""
+        try:
+            return make(told)
+        except Exception:  # noqa: BLE001 - what cannot be told is logged
+            _log.exception("%r could not be told by OTLP", told)
+            return None
+
+    def _count(self, taken: int, lost: int) -> None:
         if self._is_given_up:
             return
-        if is_sent:
-            self.counts.exported += taken
-        else:
-            self.counts.export_failed += taken
+        self.counts.exported += taken - lost
+        self.counts.export_failed += lost
         self._taken += taken  # Only now: what is being sent still takes room.
 
     def _send(self, batch: list[Any]) -> bool:

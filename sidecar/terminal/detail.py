@@ -60,7 +60,7 @@ def lines_of(opened: Choice, whole: Row | None, width: int) -> list[Text]:
 
 def _route(whole: Row, width: int) -> Iterator[Text]:
     row, history = whole["row"], whole["history"]
-    if row is None:
+    if row is None or history is None:
         yield text("this route is no more", "red")
         return
     head = text(route_name(row["route"]), "bold")

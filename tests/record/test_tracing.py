@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.record.shipping import with_path
+from sidecar.record.spans import SpanMaker
 from sidecar.record.tracing import Tracer
 from tests.support.outcomes import attempt, outcome, snapshot
 
@@ -98,6 +99,26 @@ def test_what_is_being_sent_takes_room_still() -> None:
     assert tracer.counts.queue_full == 2
     exporter.gate.set()
     tracer.close(10.0)
+
+
+def test_what_cannot_be_told_ends_nothing_and_is_counted(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    exporter = FakeExporter()
+    tracer = tracer_of(exporter)
+    make, odd = SpanMaker.spans_of, outcome(method="ODD")
+
+    def told(maker: SpanMaker, one: Any) -> Any:
+        if one is odd:
+            raise KeyError(one.method)
+        return make(maker, one)
+
+    monkeypatch.setattr(SpanMaker, "spans_of", told)
+    tracer.record(odd)
+    tracer.record(outcome())
+    tracer.close(10.0)
+    assert (tracer.counts.exported, tracer.counts.export_failed) == (2, 2)
+    assert "could not be told" in caplog.text
 
 
 @pytest.mark.parametrize("how", ["fails", "raises"])
