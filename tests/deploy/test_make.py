@@ -22,6 +22,7 @@ case "$1 $2" in
     chmod +x .venv/bin/*
 esac
 """
+PAGE = "sidecar/page/backend.py"  # Looks whether its sources have changed.
 TOO_OLD = "#!/bin/sh\nexit 1\n"
 
 
@@ -66,10 +67,11 @@ def folder(tmp_path: Path) -> Folder:
 def test_run_installs_from_the_lock_and_starts_the_demo(folder: Folder) -> None:
     done = folder.make("run", python=STAND_IN)
     assert done.returncode == 0, done.stderr
-    made, locked, itself, started = folder.noted()
+    made, locked, itself, page, started = folder.noted()
     assert made == "-m venv .venv"
     assert locked.endswith("install --quiet -r .requirements/run.txt")
     assert itself.endswith("install --quiet --no-deps --editable .")
+    assert page == PAGE
     assert started == "sidecar demo"
 
 
@@ -77,7 +79,7 @@ def test_a_second_run_starts_at_once(folder: Folder) -> None:
     folder.make("run", python=STAND_IN)
     folder.noted()
     assert folder.make("run", python=STAND_IN).returncode == 0
-    assert folder.noted() == ["sidecar demo"]
+    assert folder.noted() == [PAGE, "sidecar demo"]
 
 
 def test_a_new_lock_is_installed(folder: Folder) -> None:
@@ -90,12 +92,13 @@ def test_a_new_lock_is_installed(folder: Folder) -> None:
         time.sleep(0.001)
         lock.touch()
     folder.make("run", python=STAND_IN)
-    assert len(folder.noted()) == 3
+    assert len(folder.noted()) == 4
 
 
 def test_test_installs_the_tools_and_passes_arguments_on(folder: Folder) -> None:
     assert folder.make("test", "ARGS=-k retry", python=STAND_IN).returncode == 0
-    *_, tools, tests = folder.noted()
+    *_, tools, page, tests = folder.noted()
+    assert page == PAGE
     assert tools.endswith("install --quiet -r .requirements/dev.txt")
     assert tests == "-m pytest -k retry"
 

@@ -37,8 +37,9 @@ pytestmark = pytest.mark.skipif(
 
 CONFIG = """
 inbound: {listen: "127.0.0.1:0"}
-health: {listen: "127.0.0.1:0"}
+health: {listen: "127.0.0.1:0", application: {tcp: {port: PORT}, start_period: 0s}}
 admin: {listen: "127.0.0.1:0"}
+faults: {recovered_after: 100ms}
 defaults: {slo: {success: 99.9%, latency: {p95: 1s}}}
 upstreams:
   shop: {endpoints: ["127.0.0.1:PORT"]}
