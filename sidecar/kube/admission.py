@@ -74,30 +74,11 @@ def answer(data: bytes, options: Options) -> Answer:
         return _skipped(
             request, about, injected.skipped, is_told=_is_news(pod, options)
         )
-    patch = patch_of(pod, injected.template)
+    patch = jsonpatch.make_patch(pod, injected.template).patch
     encoded = base64.b64encode(json.dumps(patch).encode()).decode()
     response = {"allowed": True, "patchType": "JSONPatch", "patch": encoded}
     review = _review(request, response, injected.warnings)
     return Answer(review, Outcome.INJECTED, about, "; ".join(injected.warnings))
-
-
-def patch_of(pod: dict[str, Any], wanted: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return a patch (RFC 6902) that makes of a pod what is wanted.
-
-    The library puts removals and additions of the same value together as moves, and now
-    and then in an order that does not lead there: so what it found is tried, and whole
-    members are replaced where it does not hold.
-    """
-    found = jsonpatch.make_patch(pod, wanted)
-    if found.apply(pod) == wanted:
-        patch: list[dict[str, Any]] = found.patch
-        return patch
-    gone = [{"op": "remove", "path": f"/{name}"} for name in pod if name not in wanted]
-    return gone + [
-        {"op": "add", "path": f"/{name}", "value": value}
-        for name, value in wanted.items()
-        if name not in pod or pod[name] != value
-    ]
 
 
 def _request(data: bytes) -> dict[str, Any]:
