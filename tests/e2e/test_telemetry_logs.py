@@ -13,7 +13,6 @@ from sidecar.faults.catalogue import FaultCode
 from tests.e2e.test_telemetry_traces import (
     CLIENT,
     FAULTY,
-    OF_COLLECTOR,
     SERVER,
     metric,
     nobody,
@@ -23,8 +22,6 @@ from tests.support.otlp import by_grpc, values_of
 from tests.support.proxy import Proxy, Talk, header_of, proxied, status_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.support.otlp import Collector
 
 ERROR, WARN, INFO = 17, 13, 9  # SeverityNumber.
@@ -36,17 +33,6 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "10")
     monkeypatch.setenv("OTEL_BLRP_SCHEDULE_DELAY", "10")
     return monkeypatch
-
-
-@pytest.fixture(params=list(OF_COLLECTOR))
-def protocol(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def collector(protocol: str) -> Iterator[Collector]:
-    with OF_COLLECTOR[protocol]() as one:
-        yield one
 
 
 def telemetry(endpoint: str, protocol: str = "grpc", **logs: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.otlp import Collector, by_grpc, by_http, values_of
+from tests.support.otlp import Collector, by_grpc, values_of
 from tests.support.proxy import (
     Proxy,
     Talk,
@@ -28,7 +28,6 @@ SERVER, CLIENT = 2, 3  # SpanKind.
 ERROR = 2  # StatusCode.
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 FAULTY = "x-316-deadline-ms: x"  # 400, by the proxy itself.
-OF_COLLECTOR = {"grpc": by_grpc, "http/protobuf": by_http}
 
 
 @pytest.fixture(autouse=True)
@@ -36,17 +35,6 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Send soon, whatever the machine of the test says."""
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "10")
     return monkeypatch
-
-
-@pytest.fixture(params=list(OF_COLLECTOR))
-def protocol(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def collector(protocol: str) -> Iterator[Collector]:
-    with OF_COLLECTOR[protocol]() as one:
-        yield one
 
 
 @pytest.fixture

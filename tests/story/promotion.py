@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohttp
 from aiohttp import web
 
+from tests.support.web import served
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -69,15 +71,8 @@ async def shop() -> AsyncIterator[Shop]:
     application = web.Application()
     application.router.add_post("/orders", here.order)
     application.router.add_get("/catalogue", here.catalogue)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    here.port = runner.addresses[0][1]
-    try:
+    async with served(application) as here.port:
         yield here
-    finally:
-        await runner.cleanup()
 
 
 @dataclass

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 from aiosmtpd.smtp import SMTP, AuthResult
 
+from tests.support.web import served
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator
@@ -60,15 +62,8 @@ async def hook(tls: ssl.SSLContext | None = None) -> AsyncIterator[Hook]:
     found = Hook()
     application = web.Application()
     application.router.add_post("/{path:.*}", found.take)
-    runner = web.AppRunner(application, access_log=None)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
-    await site.start()
-    found.port = runner.addresses[0][1]
-    try:
+    async with served(application, tls) as found.port:
         yield found
-    finally:
-        await runner.cleanup()
 
 
 @dataclass

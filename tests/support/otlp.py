@@ -142,3 +142,6 @@ def by_http() -> Iterator[Collector]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+OF_COLLECTOR = {"grpc": by_grpc, "http/protobuf": by_http}  # By protocol.
