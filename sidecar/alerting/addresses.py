@@ -11,10 +11,14 @@ import asyncio
 import socket
 from contextlib import suppress
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+from aiohappyeyeballs import start_connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+_NEXT_AFTER_S: Final = 0.25  # As RFC 8305 recommends.
 
 AddressInfo = tuple[Any, Any, int, str, Any]  # As `getaddrinfo` returns it.
 
@@ -51,22 +55,10 @@ async def addresses_of(host: str, port: int, family: int = 0) -> list[AddressInf
 async def connected(host: str, port: int) -> socket.socket:
     """Return a socket that is connected to the first address that takes it.
 
+    One that swallows packets holds the others up for a moment only (RFC 8305).
+
     Raises:
         OSError: None does.
     """
-    loop = asyncio.get_running_loop()
-    problem = OSError("it has no address")
-    for family, kind, proto, _, address in await addresses_of(host, port):
-        sock = socket.socket(family, kind, proto)
-        try:
-            sock.setblocking(False)
-            await loop.sock_connect(sock, address)
-        except OSError as error:
-            sock.close()
-            problem = error
-        except BaseException:
-            sock.close()
-            raise
-        else:
-            return sock
-    raise problem
+    found = await addresses_of(host, port)
+    return await start_connection(found, happy_eyeballs_delay=_NEXT_AFTER_S)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from sidecar.terminal.sse import ServerEvent
 
+_LOGIN = re.compile(r"//[^/@]*@")
 DEFAULT_URL: Final = "http://127.0.0.1:15000"
 _OK, _BAD_REQUEST, _UNAUTHORIZED, _FORBIDDEN, _BUSY = 200, 400, 401, 403, 503
 _CONNECT_S: Final = 5.0
@@ -55,8 +57,8 @@ class Place:
     token: str = field(default="", repr=False)
 
     def __str__(self) -> str:
-        """Return where it is, for people."""
-        return self.socket or self.url
+        """Return where it is, for people: without a password that is in it."""
+        return self.socket or _LOGIN.sub("//", self.url)
 
 
 class AdminClient:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sidecar.alerting import addresses
 from sidecar.alerting.delivery import deliver
 from sidecar.settings.alert_plan import Mail, Receiver, Webhook
 from sidecar.settings.secret_source import SecretSource
@@ -356,3 +357,23 @@ async def test_a_mail_server_that_leaves_is_told() -> None:
     assert not done.is_final
     server.close()
     await server.wait_closed()
+
+
+async def test_the_first_address_that_takes_a_connection_serves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One at which nobody listens holds nobody up."""
+    async with post() as server:
+        free = socket.socket()
+        free.bind(("127.0.0.1", 0))  # And does not listen.
+        places = [free.getsockname(), ("127.0.0.1", server.port)]
+
+        async def found(*_: object) -> list[addresses.AddressInfo]:
+            inet, stream = socket.AF_INET, socket.SOCK_STREAM
+            return [(inet, stream, 0, "", place) for place in places]
+
+        monkeypatch.setattr(addresses, "addresses_of", found)
+        sock = await addresses.connected("mail.example", 25)
+        assert sock.getpeername() == places[1]
+        sock.close()
+        free.close()

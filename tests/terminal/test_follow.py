@@ -162,6 +162,11 @@ async def test_what_was_skipped_is_told() -> None:
         assert heard.notes == ["7 were skipped: they came faster than we read"]
 
 
+def test_a_password_in_an_address_is_not_told() -> None:
+    assert str(Place("http://me:s3cret@127.0.0.1:15000")) == "http://127.0.0.1:15000"
+    assert str(Place("http://127.0.0.1:15000/")) == "http://127.0.0.1:15000/"
+
+
 async def test_nobody_there_at_first_is_an_error() -> None:
     heard = Heard()
     async with AdminClient(Place("http://127.0.0.1:1")) as client:
