@@ -94,9 +94,9 @@ class Asker {
     this.askedMs = nowMs;
     try {
       await this.what();
-      met(null);
+      met(null, this);
     } catch (error) {
-      met(error);
+      met(error, this);
     } finally {
       this.isAsking = false;
     }
@@ -210,16 +210,21 @@ function tick(): void {
   for (const asker of Object.values(askers)) asker.tick(nowMs);
 }
 
-export function met(error: unknown): void {
-  if (error === null) {
-    problem.value = "";
-  } else if (error instanceof Refused) {
+// What each who asks has met; it stays until the same has its answer.
+const problems = new Map<unknown, string>();
+
+export function met(error: unknown, who: unknown = null): void {
+  problems.delete(who);
+  problems.delete(null); // Of what was asked once: the next answer to anybody ends it.
+  if (error === null && who === null) problems.clear();
+  if (error instanceof Refused) {
     // Until there is another token nothing is asked for: wrong ones are counted.
     wantsToken.value ||= error.status === 401 || error.status === 429;
-    problem.value = error.message;
-  } else {
-    problem.value = "the sidecar does not answer"; // The stream tells of the link.
+    problems.set(who, error.message);
+  } else if (error !== null) {
+    problems.set(who, "the sidecar does not answer"); // The stream tells of the link.
   }
+  problem.value = [...problems.values()].at(-1) ?? "";
 }
 
 function happened(event: Happening): void {
