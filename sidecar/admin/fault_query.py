@@ -8,7 +8,7 @@ from sidecar.admin.openapi import Param, QueryError
 from sidecar.faults.spec import Layer, Severity
 from sidecar.record.fault_feed import KEPT
 from sidecar.record.fault_filter import FaultFilter, since_ns
-from sidecar.record.groups import State
+from sidecar.record.group import State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

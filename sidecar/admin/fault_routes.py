@@ -27,7 +27,7 @@ from sidecar.admin.fault_stream import FaultStream
 from sidecar.admin.guard import refusal
 from sidecar.admin.openapi import QueryError, checked, document, told
 from sidecar.admin.repeat import repeated
-from sidecar.record.fault_feed import full_record_of, id_of, record_of
+from sidecar.record.fault_feed import full_record_of, record_of
 from sidecar.record.fault_schema import StoreError
 from sidecar.record.moments import iso_time
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from sidecar.admin.context import AdminContext
     from sidecar.record.fault_book import FaultBook
     from sidecar.record.fault_filter import FaultFilter
-    from sidecar.record.groups import Group
+    from sidecar.record.group import Group
 
 _LATEST: Final = 2**62
 _BATCH: Final = 25  # Records made between two turns of the loop, some 0.5 ms.
@@ -250,7 +250,7 @@ class FaultRoutes:
             "recovery_s": None if recovery_s is None else round(recovery_s, 3),
             "earlier_recoveries_s": [round(s, 3) for s in group.recoveries_s],
             "regressions": group.regressions,
-            "examples": [id_of(failure) for failure in group.examples],
+            "examples": [failure.id for failure in group.examples],
         }
 
 

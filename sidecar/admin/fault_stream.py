@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from sidecar.admin.door import DOOR
-from sidecar.record.fault_feed import Failure, record_of
+from sidecar.record.failure import Failure
+from sidecar.record.fault_feed import record_of
 from sidecar.record.traffic import Tick
 
 if TYPE_CHECKING:

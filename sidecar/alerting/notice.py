@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from sidecar.record.fault_feed import id_of
-
 if TYPE_CHECKING:
     from sidecar.alerting.matching import Seen
 
@@ -89,7 +87,7 @@ def notice_of(kind: Kind, seen: Seen, rules: tuple[str, ...]) -> Notice:
         first_ns=group.first_ns,
         last_ns=group.last_ns,
         lasted_s=round(group.age_s(now_s) if recovery_s is None else recovery_s, 3),
-        fault_id="" if example is None else id_of(example),
+        fault_id="" if example is None else example.id,
         trace_id=f"{trace_id:032x}" if trace_id else "",
         rules=rules,
     )

@@ -93,11 +93,6 @@ class Context:
         """Read anew, so that no failure has to; called once a second."""
         self._read(_TIMED_S)
 
-    def is_anywhere(self, upstream: str) -> bool:
-        """Tell whether an upstream is wherever a connection was meant to go."""
-        upstreams = {} if self.runtime is None else self.runtime.upstreams
-        return upstream in upstreams and upstreams[upstream].settings.is_original
-
     def of(self, outcome: Outcome) -> dict[str, Any]:
         """Return how things stand for a route, beside the state of the process."""
         state = self.routes.get(outcome.route)

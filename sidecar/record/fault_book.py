@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from sidecar.record.alert_counts import AlertCounts
 from sidecar.record.events import EventLog
-from sidecar.record.fault_feed import Failure, FaultFeed, id_of
+from sidecar.record.failure import Failure
+from sidecar.record.fault_feed import FaultFeed
 from sidecar.record.fault_hub import FaultHub
 from sidecar.record.groups import FaultGroups
 from sidecar.record.sampling import StormSample
@@ -56,7 +57,7 @@ class FaultBook:
         self._context = context
         self._rng = rng
         self.feed = FaultFeed()
-        self.groups = FaultGroups(requests_by_route, rng)
+        self.groups = FaultGroups(requests_by_route)
         self.events = EventLog()
         self.hub = FaultHub()
         self.alerts = AlertCounts()
@@ -92,22 +93,17 @@ class FaultBook:
         """
         if now_s >= self._look_s:
             self.look(now_s)
-        is_anywhere = self._context.is_anywhere(outcome.upstream)
-        group = self.groups.add(
-            outcome, fault, severity, now_s, is_anywhere=is_anywhere
-        )
+        group = self.groups.add(outcome, fault, severity, now_s)
         latest = group.examples.last
         is_kept = self.sample.takes(group) or more is not None
-        # Else those of a second ago, at most: its group had one kept since.
-        shared = None if is_kept or latest is None else latest.facts
-        facts = self._context.of(outcome) if shared is None else shared
-        failure = Failure(
-            outcome,
-            severity,
-            facts | more if more else facts,
-            group.id,
-            self.events.of_upstream(outcome.upstream),
-        )
+        if is_kept:
+            facts = self._context.of(outcome) | (more or {})
+            events = self.events.of_upstream(outcome.upstream)
+        elif latest is not None and self.sample.has(group):
+            facts, events = latest.facts, latest.events  # Of the same second.
+        else:  # There are more groups than are kept in a second.
+            facts, events = self._context.process(), ()
+        failure = Failure(outcome, severity, facts, group.id, events)
         group.examples.offer(failure, self._rng)
         if is_kept:
             group.examples.kept = failure
@@ -126,10 +122,7 @@ class FaultBook:
         count: int,
     ) -> None:
         """Count failures that are like this one, of which nothing else is told."""
-        is_anywhere = self._context.is_anywhere(outcome.upstream)
-        self.groups.add(
-            outcome, fault, severity, now_s, count=count, is_anywhere=is_anywhere
-        )
+        self.groups.add(outcome, fault, severity, now_s, count)
         self.sample.left_out += count
 
     def happened(self, event: Event) -> None:
@@ -150,7 +143,7 @@ class FaultBook:
         found = self.feed.failure(fault_id)
         if found is not None:
             return found
-        return next((f for f in self._beside() if id_of(f) == fault_id), None)
+        return next((f for f in self._beside() if f.id == fault_id), None)
 
     def close(self, timeout_s: float) -> None:
         """Keep what is left; give up after `timeout_s`. No loop is needed."""

@@ -8,7 +8,6 @@ time of the failure is its outcome and the state of the process.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -18,28 +17,10 @@ from sidecar.record.moments import iso_time, milliseconds
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sidecar.faults.spec import Severity
     from sidecar.model import Attempt, Outcome
-    from sidecar.record.events import Event
+    from sidecar.record.failure import Failure
 
 KEPT = 1000
-
-
-@dataclass(slots=True)
-class Failure:
-    """A request that failed, and how things stood at that moment."""
-
-    outcome: Outcome  # With a fault.
-    severity: Severity  # Of the entry, or one level up in a storm.
-    facts: dict[str, Any]  # Of host and process; shared, never changed.
-    group: str = ""  # The fingerprint of those that are like it.
-    events: tuple[Event, ...] = ()  # The last of its upstream, up to then.
-    seq: int = 0  # Counts up as failures are kept; 0: this one was not.
-
-    @property
-    def ended_ns(self) -> int:
-        """Return the time of day when it was over."""
-        return self.outcome.start_wall_ns + int(self.outcome.duration_s * 1e9)
 
 
 class FaultFeed:
@@ -96,7 +77,7 @@ class FaultFeed:
 
     def failure(self, fault_id: str) -> Failure | None:
         """Return the failure with that id, while it is kept."""
-        return next((one for one in self if id_of(one) == fault_id), None)
+        return next((one for one in self if one.id == fault_id), None)
 
     def _matching(self, code: str, route: str | None) -> Iterator[Failure]:
         for failure in reversed(self._ring):
@@ -105,12 +86,6 @@ class FaultFeed:
                 continue
             if route is None or failure.outcome.route == route:
                 yield failure
-
-
-def id_of(failure: Failure) -> str:
-    """Return the id of a failure."""
-    fault = failure.outcome.fault
-    return "" if fault is None else fault.fault_id
 
 
 def record_of(failure: Failure) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
     from sidecar.record.events import Event
-    from sidecar.record.fault_feed import Failure
+    from sidecar.record.failure import Failure
     from sidecar.record.traffic import Tick
 
     Item: TypeAlias = Failure | Event | Tick

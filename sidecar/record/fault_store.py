@@ -24,14 +24,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from sidecar.record.fault_feed import full_record_of, id_of
+from sidecar.record.fault_feed import full_record_of
 from sidecar.record.fault_schema import StoreError, migrate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sidecar.clock import Clock
-    from sidecar.record.fault_feed import Failure
+    from sidecar.record.failure import Failure
     from sidecar.record.fault_filter import FaultFilter
 
 _log = logging.getLogger(__name__)
@@ -299,7 +299,7 @@ def _row(failure: Failure) -> tuple[Any, ...]:
     return (
         failure.seq,
         failure.ended_ns,
-        id_of(failure),
+        failure.id,
         record["code"],
         record["severity"],
         record["layer"],

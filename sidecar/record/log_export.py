@@ -19,7 +19,7 @@ from sidecar.record.shipping import Exporter, Shipper, hush_exporters, with_path
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sidecar.record.fault_feed import Failure
+    from sidecar.record.failure import Failure
     from sidecar.settings.snapshot import LogExport, Snapshot
 
 _HTTP_PATH = "/v1/logs"

@@ -26,7 +26,7 @@ from sidecar.record.spans import fault_attributes, fault_names, resource_of, sco
 
 if TYPE_CHECKING:
     from sidecar.model import TraceContext
-    from sidecar.record.fault_feed import Failure
+    from sidecar.record.failure import Failure
 
 _NUMBERS: Final = {
     "P0": SeverityNumber.FATAL,

@@ -55,8 +55,8 @@ if TYPE_CHECKING:
     from sidecar.faults.spec import FaultSpec
     from sidecar.policy.breaker import State
     from sidecar.policy.outlier import Reason, Standing
-    from sidecar.record.fault_feed import Failure
-    from sidecar.record.groups import Group
+    from sidecar.record.failure import Failure
+    from sidecar.record.group import Group
     from sidecar.record.sources import RuntimeState
     from sidecar.record.tracing import Tracer
     from sidecar.settings.snapshot import Snapshot
@@ -140,6 +140,11 @@ class Recorder:
         self.runtime = self._context.runtime = runtime
         self._context.routes = {state.route.name: state for state in runtime.routes}
         self.book.events.keep_upstreams(set(runtime.upstreams))
+        self.book.groups.anywhere = frozenset(
+            name
+            for name, each in runtime.upstreams.items()
+            if each.settings.is_original
+        )
         self._silences.clear()  # An upstream that is gone would never end its own.
         if runtime.snapshot is not self.snapshot:
             self.use(runtime.snapshot)

@@ -27,6 +27,9 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 _LAST_WORDS_S = 0.2  # For the thread to end, once its export was cut.
+# Items for a collector that took none. The exporter encodes a batch anew with each of
+# its tries, and what the last one fails with is lost: few are cheap to try with.
+_PROBE_ITEMS = 32
 
 
 class Exporter(Protocol):
@@ -163,7 +166,10 @@ class Shipper(Generic[T]):
     def _export_batch(self, make: Callable[[T], list[Any]]) -> None:
         batch: list[Any] = []
         taken = lost = 0
-        while self._queue and taken < self._batching.max_items:
+        most = self._batching.max_items
+        if self._is_failing:
+            most = min(most, _PROBE_ITEMS)
+        while self._queue and taken < most:
             told = self._queue.popleft()
             size = self.size_of(told)
             taken += size

@@ -22,7 +22,8 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceState
 
 import sidecar
-from sidecar.record.fault_feed import Failure, record_of
+from sidecar.record.failure import Failure
+from sidecar.record.fault_feed import record_of
 from sidecar.record.store import METHODS
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from sidecar.record.fault_feed import Failure
+from sidecar.record.failure import Failure
 from sidecar.record.otel_env import TRACES, batching, service_name
 from sidecar.record.shipping import Exporter, Shipper, hush_exporters, with_path
 

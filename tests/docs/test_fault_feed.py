@@ -14,7 +14,7 @@ from urllib.request import urlopen
 import pytest
 
 from sidecar.admin.fault_query import EVENT_QUERY, FAULT_QUERY
-from sidecar.record.groups import State
+from sidecar.record.group import State
 from tests.docs.serving import serving, shell
 
 if TYPE_CHECKING:

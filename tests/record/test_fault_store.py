@@ -20,7 +20,7 @@ import pytest
 from sidecar.clock import LoopClock
 from sidecar.faults.catalogue import FaultCode
 from sidecar.faults.spec import Severity
-from sidecar.record.fault_feed import Failure
+from sidecar.record.failure import Failure
 from sidecar.record.fault_filter import FaultFilter
 from sidecar.record.fault_schema import STEPS, VERSION, StoreError
 from sidecar.record.fault_store import MAX_QUEUED, FaultStore, StoreLimits
@@ -39,7 +39,9 @@ def failure(seq: int, code: FaultCode = FaultCode.CONN_RESET, **fields: Any) -> 
     told = fault(code, fault_id=f"{seq:020x}", detail=f"number {seq}")
     wall_ns = fields.pop("start_wall_ns", NOON_NS)
     outcome = failed(code, fault=told, start_wall_ns=wall_ns, **fields)
-    return Failure(outcome, Severity.P1, {"rss_bytes": 7}, group="g1", seq=seq)
+    made = Failure(outcome, Severity.P1, {"rss_bytes": 7}, group="g1")
+    made.seq = seq
+    return made
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from random import Random
 from typing import Any
 
 import pytest
@@ -12,13 +11,8 @@ from hypothesis import strategies as st
 from sidecar.faults.catalogue import FaultCode, application_spec
 from sidecar.faults.spec import Severity
 from sidecar.model import Phase
-from sidecar.record.groups import (
-    NEW_S,
-    FaultGroups,
-    Group,
-    State,
-    Trend,
-)
+from sidecar.record.group import NEW_S, Group, State, Trend
+from sidecar.record.groups import FaultGroups
 from tests.support.outcomes import attempt, failed, fault
 
 START_S = 1000.0
@@ -30,9 +24,7 @@ class Told:
 
     def __init__(self, most: int = 500) -> None:
         self.requests: dict[str, int] = {}
-        self.groups = FaultGroups(
-            lambda: dict(self.requests), Random(316), QUIET_S, most
-        )
+        self.groups = FaultGroups(lambda: dict(self.requests), QUIET_S, most)
 
     def fail(self, now_s: float = START_S, count: int = 1, **fields: Any) -> Group:
         told = failed(fields.pop("code", FaultCode.CONN_RESET), **fields)
@@ -75,6 +67,16 @@ def test_the_cause_is_the_first_code_that_is_not_the_whole(told: Told) -> None:
     assert told.fail(code=FaultCode.UPSTREAM_5XX, status=503).key.cause == "503"
     bug = fault(FaultCode.OP_FAIL, detail="KeyError at a.py:1")
     assert told.fail(fault=bug, attempts=()).key.cause == "KeyError at a.py:1"
+
+
+def test_an_address_that_an_application_chose_makes_no_group(told: Told) -> None:
+    told.groups.anywhere = frozenset(("anywhere",))
+    addresses = ("10.0.0.1:1", "10.0.0.2:2")
+    calls = [(attempt(endpoint=address),) for address in addresses]
+    first, second = (told.fail(upstream="anywhere", attempts=call) for call in calls)
+    assert first is second
+    first, second = (told.fail(upstream="app", attempts=call) for call in calls)
+    assert first is not second
 
 
 def test_a_detail_that_a_client_chose_makes_no_group(told: Told) -> None:
@@ -138,6 +140,28 @@ def test_how_long_is_quiet_can_be_changed(told: Told) -> None:
     told.groups.succeeded("all", START_S + 1)
     told.groups.use(5.0)
     assert group.state_at(START_S + 5) is State.RECOVERED
+
+
+def test_a_shorter_quiet_holds_at_once_also_beside_a_storm(told: Told) -> None:
+    heard: list[float | None] = []
+    told.groups.on_recovered = lambda group: heard.append(group.recovery_s)
+    told.fail(START_S)
+    told.groups.use(0.2)
+    told.groups.succeeded("all", START_S + 0.1)
+    told.groups.look(START_S + 0.25)
+    group = told.fail(START_S + 0.5)
+    told.groups.succeeded("all", START_S + 0.6)
+    told.groups.look(START_S + 0.75)
+    assert len(heard) == 2
+    assert group.regressions == 1
+
+
+def test_the_latest_seen_comes_first(told: Told) -> None:
+    """Also within a second."""
+    for route in ("a", "b", "c", "a"):
+        told.fail(START_S + len(told.groups) / 100, route=route)
+    told.fail(START_S + 0.5, route="b")
+    assert [group.key.route for group in told.groups] == ["b", "a", "c"]
 
 
 def test_silence_is_no_recovery(told: Told) -> None:

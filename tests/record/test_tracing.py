@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from dataclasses import replace
 from enum import Enum
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -32,7 +34,8 @@ class FakeExporter:
 
     def __init__(self, *, fails: bool = False, raises: bool = False) -> None:
         self.spans: list[Any] = []
-        self.fails = fails
+        self.sizes: SimpleQueue[int] = SimpleQueue()  # Of batches.
+        self.fails_times = sys.maxsize if fails else 0
         self.raises = raises
         self.gate = threading.Event()
         self.gate.set()
@@ -40,12 +43,14 @@ class FakeExporter:
         self.is_shut_down = False
 
     def export(self, spans: Sequence[Any], /) -> Result:
+        self.sizes.put(len(spans))
         self.is_entered.set()
         self.gate.wait()
         if self.raises:
             msg = "a bug of the exporter"
             raise RuntimeError(msg)
-        if self.fails:
+        self.fails_times -= 1
+        if self.fails_times >= 0:
             return Result.FAILURE
         self.spans.extend(spans)
         return Result.SUCCESS
@@ -132,6 +137,24 @@ def test_what_was_not_taken_is_counted(how: str) -> None:
         "export_failed": 2,
         "shutdown": 0,
     }
+
+
+def test_who_takes_none_is_tried_with_few() -> None:
+    """Each try of an exporter costs a whole batch, and what it fails with is lost."""
+    exporter = FakeExporter(fails=True)
+    exporter.fails_times = 3
+    exporter.gate.clear()
+    tracer = tracer_of(exporter, queue_spans=1000)
+    tracer.record(outcome())
+    exporter.is_entered.wait()
+    for _ in range(320):  # Of two spans each.
+        tracer.record(outcome())
+    exporter.gate.set()
+    sizes = [exporter.sizes.get(timeout=20) for _ in range(5)]
+    tracer.close(10.0)
+    assert sizes == [2, 32, 32, 32, 512]
+    assert exporter.sizes.get_nowait() == 32
+    assert (tracer.counts.export_failed, tracer.counts.exported) == (66, 576)
 
 
 def test_the_end_is_not_held_up_by_an_export_that_hangs() -> None:
