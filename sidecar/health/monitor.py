@@ -18,6 +18,7 @@ from sidecar.policy.health import Answer, HealthState, HealthTracker, Sign
 from sidecar.policy.hook_limit import HookLimit
 from sidecar.readiness import NotReady
 from sidecar.record.application import Checked, HookRun
+from sidecar.settings.application import CommandCheck
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -63,6 +64,7 @@ class ApplicationMonitor:
         self._rng = rng
         self._check: ApplicationCheck | None = None
         self._upstreams: tuple[str, ...] = ()  # That lead to the application.
+        self._upstream = ""  # The one of them that is asked: records name it.
         self._hook_limit = HookLimit()
         self._told_refusal = ""
         self._is_silence_told = False
@@ -75,6 +77,7 @@ class ApplicationMonitor:
     def follow(self, snapshot: Snapshot) -> None:
         """Check as this configuration says; what is the same goes on."""
         self._upstreams = _local_upstreams(snapshot)
+        self._upstream = _asked_upstream(snapshot, self._upstreams)
         is_first, self._has_begun = not self._has_begun, True
         check = snapshot.application
         if check == self._check:
@@ -259,11 +262,6 @@ class ApplicationMonitor:
             spec = FaultCode.LOCK_SUSPECT.spec
             self._recorder.fault(spec, detail, upstream=self._upstream)
 
-    @property
-    def _upstream(self) -> str:
-        """The one that a record names."""
-        return self._upstreams[0] if self._upstreams else ""
-
     def _hold(self, detail: str) -> None:
         self._readiness.hold(NotReady.UNHEALTHY, detail)
 
@@ -350,3 +348,14 @@ def _local_upstreams(snapshot: Snapshot) -> tuple[str, ...]:
         route.upstream for route in snapshot.routes if route.listener == "inbound"
     )
     return tuple(name for name in names if snapshot.upstreams[name].is_local)
+
+
+def _asked_upstream(snapshot: Snapshot, names: tuple[str, ...]) -> str:
+    """Return which of these upstreams the check asks; empty: nobody can tell."""
+    check = snapshot.application
+    if check is not None and not isinstance(check.probe, CommandCheck):
+        address = check.probe.address
+        for name in names:
+            if address in snapshot.upstreams[name].endpoints:
+                return name
+    return names[0] if len(names) == 1 else ""

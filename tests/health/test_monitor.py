@@ -203,3 +203,23 @@ async def test_one_hook_runs_at_a_time_and_checks_go_on(tmp_path: Path) -> None:
         await until(proxy, HealthState.HEALTHY)
         assert (await admin.get("/application"))["hooks"] == []  # It still runs.
     assert began.read_text(encoding="utf-8") == "once\n"
+
+
+async def test_of_two_upstreams_the_record_names_the_one_that_is_asked(
+    tmp_path: Path,
+) -> None:
+    application, file = Application(), tmp_path / "sidecar.yaml"
+    async with proxied(application, config=file) as proxy:
+        write(file, proxy, FAST | HTTP)
+        settings = yaml.safe_load(file.read_text(encoding="utf-8"))
+        settings["upstreams"]["aside"] = {"endpoints": ["127.0.0.1:9"]}
+        settings["health"]["application"]["http"]["port"] = proxy.origin.port
+        match = {"path": {"type": "PathPrefix", "value": "/aside"}}
+        route = {"name": "aside", "upstream": "aside", "matches": [match]}
+        settings["routes"].insert(0, route)
+        file.write_text(yaml.safe_dump(settings), encoding="utf-8")
+        assert (await proxy.app.reloader.reload("a test")).result == "applied"
+        application.status = 500
+        await until(proxy, HealthState.UNHEALTHY)
+        [told] = proxy.app.recorder.feed.newest(code="316-LOCAL-UNHEALTHY")
+        assert told["upstream"] == "app"
