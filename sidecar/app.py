@@ -27,12 +27,12 @@ from sidecar.discovery.watching import Discoveries
 from sidecar.drain import Drain
 from sidecar.health.monitor import ApplicationMonitor
 from sidecar.readiness import NotReady, Readiness
-from sidecar.record import otel_env
-from sidecar.record.fault_schema import StoreError
-from sidecar.record.fault_store import FaultStore, StoreLimits
-from sidecar.record.log_export import LogShipper
+from sidecar.record.feed.fault_schema import StoreError
+from sidecar.record.feed.fault_store import FaultStore, StoreLimits
+from sidecar.record.otlp import environment
+from sidecar.record.otlp.log_export import LogShipper
+from sidecar.record.otlp.tracing import Tracer
 from sidecar.record.recorder import Recorder
-from sidecar.record.tracing import Tracer
 from sidecar.reloading import Reloader
 from sidecar.runtime import Runtime
 
@@ -336,7 +336,7 @@ def with_environment(loaded: Loaded, environ: Mapping[str, str]) -> Snapshot:
     """Return the configuration, its gaps about OTLP filled by OTEL_* variables."""
     snapshot, written = loaded.snapshot, loaded.settings.telemetry
     given = written.tracing.model_fields_set
-    tracing = otel_env.from_environment(snapshot.tracing, given, environ)
+    tracing = environment.from_environment(snapshot.tracing, given, environ)
     given = written.logs.model_fields_set
-    logs = otel_env.logs_from_environment(snapshot.log_export, given, environ)
+    logs = environment.logs_from_environment(snapshot.log_export, given, environ)
     return replace(snapshot, tracing=tracing, log_export=logs)

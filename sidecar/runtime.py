@@ -25,7 +25,7 @@ from sidecar.policy.deadline import ConnectTimes
 from sidecar.policy.limiter import InFlightLimit
 from sidecar.policy.outlier import OutlierDetector
 from sidecar.policy.stalled import StalledReaders
-from sidecar.record.fault_feed import fault_id
+from sidecar.record.feed.fault_feed import fault_id
 from sidecar.route.destinations import holds_anywhere
 from sidecar.route.table import RouteTable
 from sidecar.upstream.connector import Connector

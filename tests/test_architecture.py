@@ -177,13 +177,13 @@ def test_the_exporter_and_the_web_library_load_when_they_are_needed() -> None:
         "aiosmtplib": ("sidecar.alerting.mail_sink",),
         "dns": ("sidecar.discovery.dns",),
         "opentelemetry": (
-            "sidecar.record.log_export",
-            "sidecar.record.log_records",
-            "sidecar.record.spans",
-            "sidecar.record.tracing",
+            "sidecar.record.otlp.log_export",
+            "sidecar.record.otlp.log_records",
+            "sidecar.record.otlp.spans",
+            "sidecar.record.otlp.tracing",
         ),
         "prometheus_client": (
-            "sidecar.record.collector",
+            "sidecar.record.metrics",
             "sidecar.admin.health",
             "sidecar.kube.webhook",
         ),

@@ -62,7 +62,7 @@ from sidecar.reloading import REJECTED
 if TYPE_CHECKING:
     from sidecar.admin.access import Access
     from sidecar.admin.context import AdminContext
-    from sidecar.record.fault_book import FaultBook
+    from sidecar.record.feed.fault_book import FaultBook
     from sidecar.record.sources import RouteState, UpstreamState
 
 _log = logging.getLogger(__name__)

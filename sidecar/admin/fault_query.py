@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sidecar.admin.openapi import Param, QueryError
 from sidecar.faults.spec import Layer, Severity
-from sidecar.record.fault_feed import KEPT
-from sidecar.record.fault_filter import FaultFilter, since_ns
-from sidecar.record.group import State
+from sidecar.record.feed.fault_feed import KEPT
+from sidecar.record.feed.fault_filter import FaultFilter, since_ns
+from sidecar.record.feed.group import State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -27,15 +27,15 @@ from sidecar.admin.fault_stream import FaultStream
 from sidecar.admin.guard import refusal
 from sidecar.admin.openapi import QueryError, checked, document, told
 from sidecar.admin.repeat import repeated
-from sidecar.record.fault_feed import full_record_of, record_of
-from sidecar.record.fault_schema import StoreError
+from sidecar.record.feed.fault_feed import full_record_of, record_of
+from sidecar.record.feed.fault_schema import StoreError
 from sidecar.record.moments import iso_time
 
 if TYPE_CHECKING:
     from sidecar.admin.context import AdminContext
-    from sidecar.record.fault_book import FaultBook
-    from sidecar.record.fault_filter import FaultFilter
-    from sidecar.record.group import Group
+    from sidecar.record.feed.fault_book import FaultBook
+    from sidecar.record.feed.fault_filter import FaultFilter
+    from sidecar.record.feed.group import Group
 
 _LATEST: Final = 2**62
 _BATCH: Final = 25  # Records made between two turns of the loop, some 0.5 ms.

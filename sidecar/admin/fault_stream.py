@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from sidecar.admin.door import DOOR
-from sidecar.record.failure import Failure
-from sidecar.record.fault_feed import record_of
+from sidecar.record.feed.failure import Failure
+from sidecar.record.feed.fault_feed import record_of
 from sidecar.record.traffic import Tick
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sidecar.record.fault_book import FaultBook
-    from sidecar.record.fault_filter import FaultFilter
-    from sidecar.record.fault_hub import Item, Listener
+    from sidecar.record.feed.fault_book import FaultBook
+    from sidecar.record.feed.fault_filter import FaultFilter
+    from sidecar.record.feed.fault_hub import Item, Listener
 
 BEAT_S: Final = 10.0  # Proxies and the door take silence for an end.
 _BATCH: Final = 25  # Records made between two turns of the loop, some 0.5 ms.

@@ -22,7 +22,7 @@ from prometheus_client.registry import Collector
 from sidecar.admin.application import ApplicationProbes
 from sidecar.admin.guard import harden
 from sidecar.application_probes import PREFIX, probes_of
-from sidecar.record.collector import SidecarCollector
+from sidecar.record.metrics.collector import SidecarCollector
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

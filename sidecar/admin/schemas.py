@@ -11,7 +11,7 @@ from sidecar.faults.spec import Layer, Severity, Trigger
 from sidecar.model import Origin, Phase, Processed
 from sidecar.policy.breaker import State as BreakerState
 from sidecar.policy.health import HealthState, Sign
-from sidecar.record.group import State, Trend
+from sidecar.record.feed.group import State, Trend
 from sidecar.record.traffic import KEPT
 
 _TEXT: Final = {"type": "string"}

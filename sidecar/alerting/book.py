@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.alerting.matching import Seen, holds, selects
 from sidecar.alerting.notice import Kind, Notice, notice_of, rank_of
-from sidecar.record.group import State
+from sidecar.record.feed.group import State
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
     from sidecar.alerting.matching import ShareOf
-    from sidecar.record.group import Group
+    from sidecar.record.feed.group import Group
     from sidecar.settings.alert_plan import AlertPlan, Rule, Silence
 
 MAX_SILENCES: Final = 100  # By hand; a file may have more.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sidecar.alerting.notice import Notice
     from sidecar.alerting.outbox import Delivery
     from sidecar.clock import Clock
-    from sidecar.record.group import Group
+    from sidecar.record.feed.group import Group
     from sidecar.record.recorder import Recorder
     from sidecar.settings.alert_plan import Receiver
     from sidecar.settings.snapshot import Snapshot

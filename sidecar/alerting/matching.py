@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sidecar.record.group import Group
+    from sidecar.record.feed.group import Group
     from sidecar.settings.alert_plan import Rule, Selection
 
     ShareOf = Callable[[Group], float]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sidecar.record.histogram import DURATION_BOUNDS_S, quantile_s
+from sidecar.record.metrics.histogram import DURATION_BOUNDS_S, quantile_s
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

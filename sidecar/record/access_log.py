@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sidecar.model import Outcome
-from sidecar.record.failure import Failure
-from sidecar.record.fault_feed import headers_of, record_of
+from sidecar.record.feed.failure import Failure
+from sidecar.record.feed.fault_feed import headers_of, record_of
 from sidecar.record.moments import iso_time, milliseconds
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from sidecar.policy.health import HealthState
-from sidecar.record.histogram import DURATION_BOUNDS_S, Histogram
+from sidecar.record.metrics.histogram import DURATION_BOUNDS_S, Histogram
 from sidecar.record.moments import iso_time, milliseconds
 
 if TYPE_CHECKING:

@@ -33,17 +33,17 @@ from sidecar.record.access_log import (
 from sidecar.record.application import ApplicationRecord
 from sidecar.record.context import Context
 from sidecar.record.escalation import Escalation
-from sidecar.record.events import Event
-from sidecar.record.fault_book import FaultBook
-from sidecar.record.fault_feed import fault_id
+from sidecar.record.feed.events import Event
+from sidecar.record.feed.fault_book import FaultBook
+from sidecar.record.feed.fault_feed import fault_id
 from sidecar.record.line_writer import LineWriter
 from sidecar.record.loop_lag import LoopLag
 from sidecar.record.meter import Meter
+from sidecar.record.metrics.store import MetricStore
 from sidecar.record.moments import milliseconds
 from sidecar.record.opaque import OpaqueCounts
 from sidecar.record.pressure import Pressure
 from sidecar.record.silence import SilenceWatch
-from sidecar.record.store import MetricStore
 from sidecar.record.traffic import Tick, Traffic
 from sidecar.wire.trace_context import is_sampled
 
@@ -55,10 +55,10 @@ if TYPE_CHECKING:
     from sidecar.faults.spec import FaultSpec
     from sidecar.policy.breaker import State
     from sidecar.policy.outlier import Reason, Standing
-    from sidecar.record.failure import Failure
-    from sidecar.record.group import Group
+    from sidecar.record.feed.failure import Failure
+    from sidecar.record.feed.group import Group
+    from sidecar.record.otlp.tracing import Tracer
     from sidecar.record.sources import RuntimeState
-    from sidecar.record.tracing import Tracer
     from sidecar.settings.snapshot import Snapshot
 
 _LOOK_S: Final = 1.0
@@ -258,7 +258,7 @@ class Recorder:
     def event(
         self, kind: str, subject: str, detail: str, *, upstream: str = "", **facts: Any
     ) -> None:
-        """Something happened that is no failure: see `record.events`.
+        """Something happened that is no failure: see `record.feed.events`.
 
         Args:
             kind: One word, of few: "breaker", "ejection", "reload", "drain", "start".

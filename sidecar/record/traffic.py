@@ -15,16 +15,16 @@ from array import array
 from operator import add, sub
 from typing import TYPE_CHECKING, Any, Final
 
-from sidecar.record.histogram import DURATION_BOUNDS_S, quantile_s
+from sidecar.record.metrics.histogram import DURATION_BOUNDS_S, quantile_s
+from sidecar.record.metrics.store import OVERFLOW
 from sidecar.record.moments import iso_time
 from sidecar.record.sources import breaker_word, in_flight_of
-from sidecar.record.store import OVERFLOW
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from sidecar.record.metrics.store import RequestKey, RequestSeries
     from sidecar.record.sources import RouteState
-    from sidecar.record.store import RequestKey, RequestSeries
 
 INTERVAL_S: Final = 2
 KEPT: Final = 150  # Intervals: five minutes.

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from sidecar.settings.source import Path_, Source
 
 _CODES: Final = {code.spec.code: code.spec for code in FaultCode}
-_NEW_S: Final = 60.0  # Of `record.groups`: a group is new for so long.
+_NEW_S: Final = 60.0  # Of `record.feed.group`: a group is new for so long.
 # A P2 that lasts is a P1; a code of an application is a P1.
 _RAISED: Final = {"P2": ("P2", "P1")}
 

@@ -377,7 +377,7 @@ class AccessLogSettings(Settings):
 class MetricSettings(Settings):
     """Bounds on metrics."""
 
-    # Below that the cap could not be kept: see `record.store.MIN_SERIES`.
+    # Below that the cap could not be kept: see `record.metrics.store.MIN_SERIES`.
     max_series: Annotated[int, Field(ge=1000)] = 2000
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sidecar.settings.source import Path_, Source
 
 FASTEST_BURN: Final = 14.4  # Of `observe.objectives`.
-# Of `record.histogram`: what took longer is seen as this long.
+# Of `record.metrics.histogram`: what took longer is seen as this long.
 HIGHEST_BOUND_S: Final = 10.0
 
 

@@ -14,7 +14,7 @@ import pytest
 from sidecar.admin.door import DOOR
 from sidecar.admin.fault_export import COLUMNS, csv_line
 from sidecar.faults.catalogue import FaultCode
-from sidecar.record.fault_hub import MAX_LISTENERS, MAX_WAITING
+from sidecar.record.feed.fault_hub import MAX_LISTENERS, MAX_WAITING
 from tests.docs.serving import serving
 from tests.support.admin import Client, client_of
 from tests.support.outcomes import failed, fault

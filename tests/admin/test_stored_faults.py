@@ -7,8 +7,8 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from sidecar.record.fault_feed import KEPT
-from sidecar.record.fault_schema import VERSION
+from sidecar.record.feed.fault_feed import KEPT
+from sidecar.record.feed.fault_schema import VERSION
 from sidecar.settings.differences import needs_restart
 from sidecar.settings.load import load_text
 from tests.admin.test_faults import both, details, fail

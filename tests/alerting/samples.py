@@ -10,14 +10,14 @@ from sidecar.alerting.book import AlertBook, Post
 from sidecar.alerting.notice import Kind, Notice
 from sidecar.alerting.words import Sender
 from sidecar.faults.catalogue import FaultCode
-from sidecar.record.failure import Failure
-from sidecar.record.groups import FaultGroups
+from sidecar.record.feed.failure import Failure
+from sidecar.record.feed.groups import FaultGroups
 from sidecar.settings.load import load_text
 from tests.support.outcomes import NOON_NS, failed
 
 if TYPE_CHECKING:
     from sidecar.faults.spec import Severity
-    from sidecar.record.group import Group
+    from sidecar.record.feed.group import Group
 
 START_S = 1000.0
 SENDER = Sender("shop", "pod-1", "http://127.0.0.1:15000", "https://docs.test/faults")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.fault_storm import FAULTS_PER_S, Storm
-from sidecar.record.sampling import PER_S, RESERVOIR
+from sidecar.record.feed.sampling import PER_S, RESERVOIR
 
 
 def test_a_second_of_it_is_sampled_and_counted_whole() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.demo.numbers import Row, in_ms, totals
-from sidecar.record.histogram import DURATION_BOUNDS_S, Histogram, quantile_s
+from sidecar.record.metrics.histogram import DURATION_BOUNDS_S, Histogram, quantile_s
 
 BOUNDS_S = (1.0, 2.0, 4.0)
 

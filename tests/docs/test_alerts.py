@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from sidecar.observe.objectives import BURNS
-from sidecar.record.histogram import DURATION_BOUNDS_S
+from sidecar.record.metrics.histogram import DURATION_BOUNDS_S
 from sidecar.settings.load import load_text
 from tests.cli.test_commands import sidecar
 from tests.observe.promtool import rules_text

@@ -14,7 +14,7 @@ from urllib.request import urlopen
 import pytest
 
 from sidecar.admin.fault_query import EVENT_QUERY, FAULT_QUERY
-from sidecar.record.group import State
+from sidecar.record.feed.group import State
 from tests.docs.serving import serving, shell
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from aiohttp import ClientSession
 
 from sidecar.app import App
 from sidecar.demo.shop import start_shop
-from sidecar.record.collector import SidecarCollector
+from sidecar.record.metrics.collector import SidecarCollector
 from sidecar.settings.load import load_text
 from sidecar.settings.snapshot import Address
 from tests.docs.serving import serving, shell

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sidecar.policy.breaker import State
-from sidecar.record.collector import SidecarCollector
+from sidecar.record.metrics.collector import SidecarCollector
 from tests.support.proxy import header_of, status_of
 from tests.support.wire import OK, get, post
 

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from sidecar.faults.classify import classify_connect
 from sidecar.model import Phase
 from sidecar.policy.breaker import State
-from sidecar.record.collector import SidecarCollector
+from sidecar.record.metrics.collector import SidecarCollector
 from sidecar.record.sources import breakers_of, in_flight_of, worst_breaker
 from sidecar.settings.snapshot import Address
 from tests.support.wire import OK, get

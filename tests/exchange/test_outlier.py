@@ -8,7 +8,7 @@ import pytest
 
 from sidecar.policy.breaker import State
 from sidecar.policy.outlier import Standing
-from sidecar.record.collector import SidecarCollector
+from sidecar.record.metrics.collector import SidecarCollector
 from tests.exchange.again import BOTH, TWO, answer, ask
 from tests.support.proxy import header_of, status_of
 from tests.support.wire import OK, get, post

@@ -10,7 +10,7 @@ import pytest
 
 from sidecar.faults.catalogue import FaultCode
 from sidecar.policy.breaker import State
-from sidecar.record.fault_feed import record_of
+from sidecar.record.feed.fault_feed import record_of
 from sidecar.record.recorder import Recorder
 from tests.record.test_fault_feed import PROMISED
 from tests.support.clock import FakeClock

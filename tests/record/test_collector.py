@@ -15,11 +15,11 @@ from prometheus_client.registry import CollectorRegistry
 
 from sidecar.faults.catalogue import FaultCode, application_spec
 from sidecar.policy.breaker import State
-from sidecar.record.collector import SidecarCollector
-from sidecar.record.log_export import LogShipper
+from sidecar.record.metrics.collector import SidecarCollector
+from sidecar.record.metrics.store import MIN_SERIES
+from sidecar.record.otlp.log_export import LogShipper
+from sidecar.record.otlp.tracing import Tracer
 from sidecar.record.recorder import Recorder
-from sidecar.record.store import MIN_SERIES
-from sidecar.record.tracing import Tracer
 from sidecar.runtime import Runtime
 from tests.support.clock import FakeClock
 from tests.support.outcomes import TRACE_ID, failed, outcome, snapshot

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.record.events import OF_UPSTREAM, Event, EventLog
+from sidecar.record.feed.events import OF_UPSTREAM, Event, EventLog
 from tests.support.outcomes import NOON_NS
 
 

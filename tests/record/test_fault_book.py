@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from io import StringIO
 
+from sidecar.record.feed.sampling import MAX_FIRSTS, PER_S
 from sidecar.record.recorder import Recorder
-from sidecar.record.sampling import MAX_FIRSTS, PER_S
 from tests.support.clock import FakeClock
 from tests.support.outcomes import failed, snapshot
 

@@ -10,8 +10,8 @@ import pytest
 from sidecar.faults.catalogue import FaultCode
 from sidecar.faults.spec import Severity
 from sidecar.model import Phase, Processed
-from sidecar.record.failure import Failure
-from sidecar.record.fault_feed import FaultFeed, fault_id, record_of
+from sidecar.record.feed.failure import Failure
+from sidecar.record.feed.fault_feed import FaultFeed, fault_id, record_of
 from tests.support.outcomes import NOON_NS, attempt, failed
 
 # As promised: the list of "The record", each name as it is written in JSON.

@@ -20,10 +20,10 @@ import pytest
 from sidecar.clock import LoopClock
 from sidecar.faults.catalogue import FaultCode
 from sidecar.faults.spec import Severity
-from sidecar.record.failure import Failure
-from sidecar.record.fault_filter import FaultFilter
-from sidecar.record.fault_schema import STEPS, VERSION, StoreError
-from sidecar.record.fault_store import MAX_QUEUED, FaultStore, StoreLimits
+from sidecar.record.feed.failure import Failure
+from sidecar.record.feed.fault_filter import FaultFilter
+from sidecar.record.feed.fault_schema import STEPS, VERSION, StoreError
+from sidecar.record.feed.fault_store import MAX_QUEUED, FaultStore, StoreLimits
 from tests.support.clock import FakeClock
 from tests.support.outcomes import NOON_NS, failed, fault
 

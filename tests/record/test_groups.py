@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from sidecar.faults.catalogue import FaultCode, application_spec
 from sidecar.faults.spec import Severity
 from sidecar.model import Phase
-from sidecar.record.group import NEW_S, Group, State, Trend
-from sidecar.record.groups import FaultGroups
+from sidecar.record.feed.group import NEW_S, Group, State, Trend
+from sidecar.record.feed.groups import FaultGroups
 from tests.support.outcomes import attempt, failed, fault
 
 START_S = 1000.0

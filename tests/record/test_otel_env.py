@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sidecar.record.otel_env import (
+from sidecar.record.otlp.environment import (
     LOGS,
     TRACES,
     Batching,

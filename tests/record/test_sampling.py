@@ -8,7 +8,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.record.sampling import MAX_FIRSTS, Examples, Reservoir, StormSample
+from sidecar.record.feed.sampling import MAX_FIRSTS, Examples, Reservoir, StormSample
 
 
 def test_a_reservoir_is_fair() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sidecar.faults.catalogue import FaultCode, application_spec
 from sidecar.model import Origin
-from sidecar.record.store import MIN_SERIES, OTHER_CODE, OVERFLOW, MetricStore
+from sidecar.record.metrics.store import MIN_SERIES, OTHER_CODE, OVERFLOW, MetricStore
 from sidecar.settings.problem import SettingsError
 from tests.support.outcomes import MANY, failed, fault, outcome, snapshot
 

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.record.shipping import with_path
-from sidecar.record.spans import SpanMaker
-from sidecar.record.tracing import Tracer
+from sidecar.record.otlp.shipping import with_path
+from sidecar.record.otlp.spans import SpanMaker
+from sidecar.record.otlp.tracing import Tracer
 from tests.support.outcomes import attempt, outcome, snapshot
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sidecar.faults.catalogue import FaultCode
 from sidecar.record import traffic as traffic_module
-from sidecar.record.store import OVERFLOW, MetricStore
+from sidecar.record.metrics.store import OVERFLOW, MetricStore
 from sidecar.record.traffic import KEPT, Tick, Traffic, columns, figures, rates
 from tests.support.clock import FakeClock
 from tests.support.outcomes import failed, outcome

@@ -1,6 +1,6 @@
 """The numbers as Prometheus series, made when somebody scrapes.
 
-`record.store` keeps counts within its share of the cap on series; here the rest
+`record.metrics.store` keeps counts within its share of the cap on series; here the rest
 goes to what is so at the moment. Of very many routes or upstreams the first ones
 are told one by one, the others together as "_other": a sum, or the worst.
 """
@@ -22,23 +22,23 @@ import sidecar
 from sidecar.model import Limit
 from sidecar.policy.breaker import State
 from sidecar.record import process
-from sidecar.record.collector_alerts import alert_metrics
-from sidecar.record.collector_application import application_metrics
-from sidecar.record.collector_discovery import discovery_metrics
-from sidecar.record.collector_families import add_histogram, counter, prom_exemplar
-from sidecar.record.collector_intercepted import intercepted_metrics
-from sidecar.record.collector_resources import resource_metrics
-from sidecar.record.collector_upstreams import upstream_metrics
-from sidecar.record.histogram import DURATION_BOUNDS_S, Histogram
+from sidecar.record.metrics.alerts import alert_metrics
+from sidecar.record.metrics.application import application_metrics
+from sidecar.record.metrics.discovery import discovery_metrics
+from sidecar.record.metrics.families import add_histogram, counter, prom_exemplar
+from sidecar.record.metrics.histogram import DURATION_BOUNDS_S, Histogram
+from sidecar.record.metrics.intercepted import intercepted_metrics
+from sidecar.record.metrics.resources import resource_metrics
+from sidecar.record.metrics.store import OVERFLOW, shares_of
+from sidecar.record.metrics.upstreams import upstream_metrics
 from sidecar.record.sources import breakers_of, in_flight_of
-from sidecar.record.store import OVERFLOW, shares_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from sidecar.clock import Clock
+    from sidecar.record.otlp.shipping import Shipper
     from sidecar.record.recorder import Recorder
-    from sidecar.record.shipping import Shipper
     from sidecar.record.sources import RouteState, RuntimeState, UpstreamState
 
 _STATES = {State.CLOSED: 0, State.HALF_OPEN: 1, State.OPEN: 2}

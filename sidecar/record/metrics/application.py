@@ -11,7 +11,7 @@ from prometheus_client.core import (
 )
 
 from sidecar.policy.health import HealthState
-from sidecar.record.collector_families import add_histogram, counter
+from sidecar.record.metrics.families import add_histogram, counter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

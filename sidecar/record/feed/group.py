@@ -14,11 +14,11 @@ from enum import Enum
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from sidecar.record.sampling import Examples
+from sidecar.record.feed.sampling import Examples
 
 if TYPE_CHECKING:
     from sidecar.faults.spec import FaultSpec, Severity
-    from sidecar.record.failure import Failure
+    from sidecar.record.feed.failure import Failure
 
 SLICE_S: Final = 10.0
 MINUTE: Final = 6  # Slices.

@@ -22,9 +22,9 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceState
 
 import sidecar
-from sidecar.record.failure import Failure
-from sidecar.record.fault_feed import record_of
-from sidecar.record.store import METHODS
+from sidecar.record.feed.failure import Failure
+from sidecar.record.feed.fault_feed import record_of
+from sidecar.record.metrics.store import METHODS
 
 if TYPE_CHECKING:
     from sidecar.model import Attempt, Outcome

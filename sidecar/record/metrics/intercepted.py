@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from sidecar.record.collector_families import counter
+from sidecar.record.metrics.families import counter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

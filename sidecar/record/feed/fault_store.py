@@ -24,15 +24,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from sidecar.record.fault_feed import full_record_of
-from sidecar.record.fault_schema import StoreError, migrate
+from sidecar.record.feed.fault_feed import full_record_of
+from sidecar.record.feed.fault_schema import StoreError, migrate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sidecar.clock import Clock
-    from sidecar.record.failure import Failure
-    from sidecar.record.fault_filter import FaultFilter
+    from sidecar.record.feed.failure import Failure
+    from sidecar.record.feed.fault_filter import FaultFilter
 
 _log = logging.getLogger(__name__)
 

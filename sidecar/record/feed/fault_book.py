@@ -16,13 +16,13 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
-from sidecar.record.alert_counts import AlertCounts
-from sidecar.record.events import EventLog
-from sidecar.record.failure import Failure
-from sidecar.record.fault_feed import FaultFeed
-from sidecar.record.fault_hub import FaultHub
-from sidecar.record.groups import FaultGroups
-from sidecar.record.sampling import StormSample
+from sidecar.record.feed.alert_counts import AlertCounts
+from sidecar.record.feed.events import EventLog
+from sidecar.record.feed.failure import Failure
+from sidecar.record.feed.fault_feed import FaultFeed
+from sidecar.record.feed.fault_hub import FaultHub
+from sidecar.record.feed.groups import FaultGroups
+from sidecar.record.feed.sampling import StormSample
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from sidecar.faults.spec import Severity
     from sidecar.model import Fault, Outcome
     from sidecar.record.context import Context
-    from sidecar.record.events import Event
-    from sidecar.record.fault_store import FaultStore
-    from sidecar.record.log_export import LogShipper
+    from sidecar.record.feed.events import Event
+    from sidecar.record.feed.fault_store import FaultStore
+    from sidecar.record.otlp.log_export import LogShipper
 
 
 class FaultBook:

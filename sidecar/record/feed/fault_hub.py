@@ -14,8 +14,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
-    from sidecar.record.events import Event
-    from sidecar.record.failure import Failure
+    from sidecar.record.feed.events import Event
+    from sidecar.record.feed.failure import Failure
     from sidecar.record.traffic import Tick
 
     Item: TypeAlias = Failure | Event | Tick

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sidecar.settings.units import parse_duration
 
 if TYPE_CHECKING:
-    from sidecar.record.failure import Failure
+    from sidecar.record.feed.failure import Failure
 
 _SEARCHED: Final = (
     "fault_id", "code", "title", "detail", "route", "upstream", "endpoint", "method",

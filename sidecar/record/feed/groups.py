@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Final
 
-from sidecar.record.group import MINUTE, SLICE_S, Group, Key, State
+from sidecar.record.feed.group import MINUTE, SLICE_S, Group, Key, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

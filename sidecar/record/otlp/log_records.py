@@ -20,13 +20,13 @@ from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.context import Context
 from opentelemetry.sdk._logs import ReadableLogRecord
 
-from sidecar.record.fault_feed import record_of
-from sidecar.record.log_export import OwnLine
-from sidecar.record.spans import fault_attributes, fault_names, resource_of, scope
+from sidecar.record.feed.fault_feed import record_of
+from sidecar.record.otlp.log_export import OwnLine
+from sidecar.record.otlp.spans import fault_attributes, fault_names, resource_of, scope
 
 if TYPE_CHECKING:
     from sidecar.model import TraceContext
-    from sidecar.record.failure import Failure
+    from sidecar.record.feed.failure import Failure
 
 _NUMBERS: Final = {
     "P0": SeverityNumber.FATAL,

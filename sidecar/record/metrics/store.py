@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from sidecar.faults.catalogue import FaultCode, find
 from sidecar.model import Limit, Origin, TimeoutKind
 from sidecar.policy.outlier import Standing
-from sidecar.record.histogram import (
+from sidecar.record.metrics.histogram import (
     DURATION_BOUNDS_S,
     RECOVERY_BOUNDS_S,
     Exemplar,

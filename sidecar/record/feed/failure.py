@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sidecar.faults.spec import Severity
     from sidecar.model import Outcome
-    from sidecar.record.events import Event
+    from sidecar.record.feed.events import Event
 
 
 class Failure:

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from prometheus_client.core import GaugeMetricFamily
 
-from sidecar.record.collector_families import counter
+from sidecar.record.metrics.families import counter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from prometheus_client.core import Metric
 
-    from sidecar.record.alert_counts import AlertCounts
+    from sidecar.record.feed.alert_counts import AlertCounts
 
 
 def alert_metrics(counts: AlertCounts) -> Iterator[Metric]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from sidecar.record.failure import Failure
-from sidecar.record.otel_env import TRACES, batching, service_name
-from sidecar.record.shipping import Exporter, Shipper, hush_exporters, with_path
+from sidecar.record.feed.failure import Failure
+from sidecar.record.otlp.environment import TRACES, batching, service_name
+from sidecar.record.otlp.shipping import Exporter, Shipper, hush_exporters, with_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +42,7 @@ class Tracer(Shipper["Outcome | Failure"]):
         return 1 + len(outcome.attempts)
 
     def _made(self) -> tuple[Exporter, Callable[[Outcome | Failure], list[Any]]]:
-        from sidecar.record.spans import SpanMaker  # noqa: PLC0415 - heavy, and seldom
+        from sidecar.record.otlp.spans import SpanMaker  # noqa: PLC0415 - heavy, and seldom
 
         exporter = self._make_exporter(self._tracing)
         return exporter, SpanMaker(self._service).spans_of

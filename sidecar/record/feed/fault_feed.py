@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sidecar.model import Attempt, Outcome
-    from sidecar.record.failure import Failure
+    from sidecar.record.feed.failure import Failure
 
 KEPT = 1000
 

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sidecar.record.otel_env import Batching
+    from sidecar.record.otlp.environment import Batching
 
 T = TypeVar("T")
 

@@ -12,14 +12,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sidecar.record.otel_env import LOGS, batching, service_name
+from sidecar.record.otlp.environment import LOGS, batching, service_name
+from sidecar.record.otlp.shipping import Exporter, Shipper, hush_exporters, with_path
 from sidecar.record.own_log import OURS, OwnLogFormatter
-from sidecar.record.shipping import Exporter, Shipper, hush_exporters, with_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sidecar.record.failure import Failure
+    from sidecar.record.feed.failure import Failure
     from sidecar.settings.snapshot import LogExport, Snapshot
 
 _HTTP_PATH = "/v1/logs"
@@ -65,7 +65,7 @@ class LogShipper(Shipper["Failure | OwnLine"]):
             logging.getLogger(OURS).removeHandler(self._handler)
 
     def _made(self) -> tuple[Exporter, Callable[[Failure | OwnLine], list[Any]]]:
-        from sidecar.record.log_records import LogMaker  # noqa: PLC0415 - heavy
+        from sidecar.record.otlp.log_records import LogMaker  # noqa: PLC0415 - heavy
 
         exporter = self._make_exporter(self._logs)
         return exporter, LogMaker(self._service, is_traced=self._is_traced).logs_of

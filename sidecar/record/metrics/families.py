@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import HistogramMetricFamily
 
-    from sidecar.record.histogram import Exemplar, Histogram
+    from sidecar.record.metrics.histogram import Exemplar, Histogram
 
 _Buckets = list[Any]  # The stubs do not know that an exemplar may be None.
 

@@ -1,0 +1,1 @@
+"""The fault feed: failures, their groups, and events, kept and told."""
