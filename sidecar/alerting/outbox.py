@@ -81,8 +81,13 @@ class Outbox:
         is_first = not self._waiting
         before = self._waiting.pop(notice.group, None)
         if before is None and len(self._waiting) >= MAX_WAITING:
-            del self._waiting[next(iter(self._waiting))]
             self.dropped += 1
+            # The least severe goes; of those one that is over, then the oldest.
+            waiting = [*self._waiting.values(), notice]
+            least = max(waiting, key=lambda each: (each.rank, each.kind.is_over))
+            if least is notice:
+                return
+            del self._waiting[least.group]
         is_new = before is not None and (
             before.kind is Kind.FIRING or before.kind.is_over
         )

@@ -137,6 +137,23 @@ def test_a_full_outbox_drops_the_oldest_and_counts_it() -> None:
     assert one.take(10.0)[0].group == "3"
 
 
+def test_a_full_outbox_drops_the_least_severe_first() -> None:
+    """The worst are told in any case, be they the oldest or the newest."""
+    one = box()
+    one.put(notice(group="worst", severity="P0"), 0.0)
+    one.put(notice(group="over", kind=Kind.RESOLVED), 0.0)
+    for number in range(MAX_WAITING - 2):
+        one.put(notice(group=str(number)), 0.0)
+    one.put(notice(group="small", severity="P3"), 1.0)
+    assert one.dropped == 1
+    one.put(notice(group="another", severity="P0"), 1.0)
+    assert one.dropped == 2
+    groups = [each.group for each in one.take(20.0)]
+    assert groups[:2] == ["worst", "another"]
+    assert not {"small", "over"} & set(groups)
+    assert len(groups) == MAX_WAITING
+
+
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(["put", "sent", "failed", "final", "wait"]), st.integers(0, 30)
