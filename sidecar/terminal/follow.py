@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 BACKOFF: Final = Backoff(base_s=0.5, max_s=10.0)
 RECENT: Final = 10  # Shown first, unless it is said since when.
-_ALL: Final = 1000  # What the sidecar has in memory.
-_REMEMBERED: Final = 4 * _ALL
+ALL: Final = 1000  # What the sidecar has in memory.
+_REMEMBERED: Final = 4 * ALL
 # Records are kept up to a second after their time; clocks of threads differ a little.
 _OVERLAP: Final = timedelta(seconds=5)
 
@@ -75,6 +75,7 @@ class Follower:
         tell: Is handed each record.
         note: Is handed what there is to know beside them.
         rng: Source of the jitter of waits.
+        most: So many of those that are there already are told.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Follower:
         tell: Callable[[Record], object],
         note: Callable[[str], object],
         rng: Random,
+        most: int = ALL,
     ) -> None:
         self._client = client
         self._query = query
@@ -93,6 +95,7 @@ class Follower:
         self._tell = tell
         self._note = note
         self._rng = rng
+        self._most = most
         self._told = Told()
         self._is_joined = False  # It once was.
         self._losses = 0  # Since it last was.
@@ -125,9 +128,15 @@ class Follower:
         async with self._client.stream(
             "/faults/stream", self._query, last_id
         ) as events:
-            records = await self._client.get("/faults", self._before())
+            asked = self._before()
+            records = await self._client.get("/faults", asked)
             if self._losses:
                 self._note(f"{self._client.place} is back")
+            if "since" in asked and len(records) == self._most:
+                self._note(
+                    f"there may be more than these {self._most:,}: all that are kept are"
+                    f" at /faults?format=jsonl&since={asked['since']}"
+                )
             self._is_joined, self._losses = True, 0
             for record in reversed(records):
                 self._offer(record)
@@ -148,7 +157,7 @@ class Follower:
     def _before(self) -> dict[str, str]:
         """Return how to ask for what there is already."""
         since = self._told.since or self._since
-        limit = _ALL if since or self._is_joined else RECENT
+        limit = self._most if since or self._is_joined else RECENT
         asked = {**self._query, "limit": str(limit)}
         return {**asked, "since": since} if since else asked
 

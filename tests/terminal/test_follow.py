@@ -12,7 +12,7 @@ import pytest
 from sidecar.admin.door import DOOR
 from sidecar.faults.catalogue import FaultCode
 from sidecar.terminal.client import AdminClient, AdminError, Place, UnreachableError
-from sidecar.terminal.follow import Follower, Told
+from sidecar.terminal.follow import ALL, Follower, Told
 from tests.admin.test_faults import fail, joined
 from tests.support.admin import TOKEN
 from tests.support.proxy import ANYWHERE, Proxy, proxied
@@ -49,13 +49,14 @@ class Soon(random.Random):
 
 @asynccontextmanager
 async def following(
-    place: Place, since: str = "", **query: str
+    place: Place, since: str = "", most: int = ALL, **query: str
 ) -> AsyncIterator[Heard]:
     heard = Heard()
     async with AdminClient(place) as client:
         follower = Follower(
             client, query, since,
             tell=heard.records.append, note=heard.notes.append, rng=Soon(),
+            most=most,
         )  # fmt: skip
         task = asyncio.create_task(follower.run())
         yield heard
@@ -99,6 +100,19 @@ async def test_since_when_is_said_all_of_them_come() -> None:
         async with following(place_of(proxy), since="1h", route="all") as heard:
             await heard.until(15)
             assert heard.details == numbers(*range(15))
+
+
+async def test_who_asks_for_more_than_are_told_at_once_hears_where_they_are() -> None:
+    async with proxied() as proxy:
+        for number in range(7):
+            fail(proxy, number)
+        told = following(place_of(proxy), since="1h", most=5, route="all")
+        async with told as heard:
+            await heard.until(5)
+            assert heard.details == numbers(2, 3, 4, 5, 6)
+            [note] = heard.notes
+            assert note.startswith("there may be more than these 5: all that are kept")
+            assert note.endswith(" at /faults?format=jsonl&since=1h")
 
 
 async def test_only_what_is_asked_for_is_told() -> None:
