@@ -134,8 +134,8 @@ class Follower:
                 self._note(f"{self._client.place} is back")
             if "since" in asked and len(records) == self._most:
                 self._note(
-                    f"there may be more than these {self._most:,}: all that are kept are"
-                    f" at /faults?format=jsonl&since={asked['since']}"
+                    f"there may be more than these {self._most:,}: all that are kept"
+                    f" are at /faults?format=jsonl&since={asked['since']}"
                 )
             self._is_joined, self._losses = True, 0
             for record in reversed(records):
