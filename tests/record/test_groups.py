@@ -143,17 +143,47 @@ def test_how_long_is_quiet_can_be_changed(told: Told) -> None:
 
 
 def test_a_shorter_quiet_holds_at_once_also_beside_a_storm(told: Told) -> None:
+    """No look comes in between, and less than a second passes."""
     heard: list[float | None] = []
     told.groups.on_recovered = lambda group: heard.append(group.recovery_s)
     told.fail(START_S)
     told.groups.use(0.2)
-    told.groups.succeeded("all", START_S + 0.1)
-    told.groups.look(START_S + 0.25)
-    group = told.fail(START_S + 0.5)
-    told.groups.succeeded("all", START_S + 0.6)
-    told.groups.look(START_S + 0.75)
+    for after_s in (0.3, 0.6, 0.9):
+        told.groups.succeeded("all", START_S + after_s - 0.2)
+        group = told.fail(START_S + after_s)
+    assert heard == pytest.approx([0.1, 0.1, 0.1])
+    assert group.regressions == 3
+
+
+def test_a_longer_quiet_is_of_the_next_end_alone(told: Told) -> None:
+    """What was told to be over has begun anew, however short its quiet was."""
+    heard: list[float | None] = []
+    told.groups.on_recovered = lambda group: heard.append(group.recovery_s)
+    told.groups.use(10.0)
+    group = told.fail(START_S)
+    told.groups.succeeded("all", START_S + 2)
+    told.groups.look(START_S + 10)
+    told.groups.use(QUIET_S)
+    told.fail(START_S + 15)
+    assert (group.state_at(START_S + 15), group.regressions) == (State.REGRESSED, 1)
+    told.groups.succeeded("all", START_S + 16)
+    told.groups.look(START_S + 15 + 20)
+    assert heard == [2.0]
+    told.groups.look(START_S + 15 + QUIET_S)
+    assert heard == [2.0, 1.0]
+
+
+def test_a_failure_that_is_told_late_ends_in_a_recovery_too(told: Told) -> None:
+    """Its time is from before the look that told of the recovery before it."""
+    heard: list[float | None] = []
+    told.groups.on_recovered = lambda group: heard.append(group.recovery_s)
+    told.fail(START_S)
+    told.groups.succeeded("all", START_S + 1)
+    told.groups.look(START_S + QUIET_S)
+    told.fail(START_S + QUIET_S - 0.001)
+    told.groups.succeeded("all", START_S + QUIET_S + 1)
+    told.groups.look(START_S + 3 * QUIET_S)
     assert len(heard) == 2
-    assert group.regressions == 1
 
 
 def test_the_latest_seen_comes_first(told: Told) -> None:
@@ -229,6 +259,45 @@ def test_what_is_over_for_longest_makes_room() -> None:
     told.fail(START_S + QUIET_S + 12, route="newest")  # None is over: the oldest goes.
     assert [g.key.route for g in told.groups] == ["newest", "newer", "new"]
     told.groups.succeeded("fails", START_S + 100)
+
+
+@pytest.mark.parametrize("quiet_s", [0.5, QUIET_S])
+def test_who_fails_all_the_time_makes_no_room(quiet_s: float) -> None:
+    """However many others there are in the same second."""
+    told = Told(most=10)
+    told.groups.use(quiet_s)
+    storm = told.fail(START_S, route="storm")
+    for number in range(1, 1000):
+        told.fail(START_S + number / 1000, route=f"once {number}")
+        assert told.fail(START_S + number / 1000, route="storm") is storm
+    assert storm.count == 1000
+    assert len(told.groups) == 10
+    assert told.groups.evicted == 990
+
+
+def test_what_was_seen_again_does_not_make_room() -> None:
+    told = Told(most=3)
+    for route in ("a", "b", "c"):
+        told.fail(START_S, route=route)
+    told.fail(START_S + 2, route="a")  # It has moved behind the others.
+    told.fail(START_S + 2.1, route="b")
+    told.fail(START_S + 2.2, route="b")
+    told.fail(START_S + 3, route="d")
+    assert [group.key.route for group in told.groups] == ["d", "b", "a"]
+
+
+def test_what_has_made_room_is_forgotten_whole() -> None:
+    """It holds no memory, and nobody hears that it is over."""
+    heard: list[str] = []
+    told = Told(most=2)
+    told.groups.on_recovered = lambda group: heard.append(group.key.route)
+    for number in range(50):
+        told.fail(START_S + number, route=f"r{number}")
+    assert len(told.groups._on) == len(told.groups._waiting) == 2
+    told.groups.succeeded("r0", START_S + 50)
+    told.groups.succeeded("r49", START_S + 50)
+    told.groups.look(START_S + 50 + QUIET_S)
+    assert heard == ["r49"]
 
 
 STEPS = st.lists(

@@ -83,6 +83,16 @@ def test_groups_without_end_are_sampled_too() -> None:
     assert sum(sample.takes(group) for group in range(10_000)) == 10 + MAX_FIRSTS
 
 
+def test_the_first_of_a_group_can_be_wanted_in_any_case() -> None:
+    sample: StormSample[str] = StormSample(Random(316), per_s=0, reservoir=5)
+    sample.turn(1.0)
+    for number in range(MAX_FIRSTS):
+        assert sample.takes(number)
+    assert not sample.takes("another")
+    assert sample.takes("wanted", is_wanted=True)
+    assert not sample.takes("wanted", is_wanted=True)
+
+
 def test_a_rare_group_is_seen_beside_a_storm() -> None:
     sample: StormSample[str] = StormSample(Random(316), per_s=10, reservoir=5)
     sample.turn(1.0)

@@ -157,6 +157,28 @@ def test_who_takes_none_is_tried_with_few() -> None:
     assert (tracer.counts.export_failed, tracer.counts.exported) == (66, 576)
 
 
+def test_who_is_back_at_the_end_gets_all_that_waits() -> None:
+    exporter = FakeExporter(fails=True)
+    exporter.fails_times = 1
+    tracer = tracer_of(exporter, queue_spans=1000)
+    tracer.record(outcome())
+    exporter.sizes.get(timeout=20)
+    exporter.gate.clear()
+    exporter.is_entered.clear()
+    for _ in range(320):
+        tracer.record(outcome())
+    exporter.is_entered.wait()
+    closing = threading.Thread(target=tracer.close, args=(20.0,))
+    closing.start()
+    while not tracer._is_closing.is_set():
+        pass
+    exporter.gate.set()
+    closing.join()
+    sizes = [exporter.sizes.get_nowait() for _ in range(exporter.sizes.qsize())]
+    assert max(sizes) == 512
+    assert sum(sizes) == tracer.counts.exported == 640
+
+
 def test_the_end_is_not_held_up_by_an_export_that_hangs() -> None:
     exporter = FakeExporter()
     exporter.gate.clear()

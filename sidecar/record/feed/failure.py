@@ -21,12 +21,13 @@ class Failure:
         outcome: Of the request, with its fault.
         severity: Of the entry of the catalogue, or one level up in a storm.
         facts: Of host and process; shared, never changed.
+        more: Facts of this one alone.
         group: The fingerprint of those that are like it.
         events: The last of its upstream, up to then.
         seq: Counts up as failures are kept; 0: this one was not.
     """
 
-    __slots__ = ("events", "facts", "group", "outcome", "seq", "severity")
+    __slots__ = ("events", "facts", "group", "more", "outcome", "seq", "severity")
 
     def __init__(
         self,
@@ -41,6 +42,7 @@ class Failure:
         self.facts = facts
         self.group = group
         self.events = events
+        self.more: dict[str, Any] | None = None
         self.seq = 0
 
     def __repr__(self) -> str:

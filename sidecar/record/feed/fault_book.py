@@ -89,21 +89,22 @@ class FaultBook:
             fault: The same fault.
             severity: As it is now.
             now_s: On the steady clock.
-            more: Further facts, of a failure that is kept in any case.
+            more: Further facts, of one of which the first in a second is always kept.
         """
         if now_s >= self._look_s:
             self.look(now_s)
         group = self.groups.add(outcome, fault, severity, now_s)
         latest = group.examples.last
-        is_kept = self.sample.takes(group) or more is not None
+        is_kept = self.sample.takes(group, is_wanted=more is not None)
         if is_kept:
-            facts = self._context.of(outcome) | (more or {})
-            events = self.events.of_upstream(outcome.upstream)
+            facts = self._context.of(outcome)
         elif latest is not None and self.sample.has(group):
-            facts, events = latest.facts, latest.events  # Of the same second.
+            facts = latest.facts  # Of the same second.
         else:  # There are more groups than are kept in a second.
-            facts, events = self._context.process(), ()
+            facts = self._context.process()
+        events = self.events.of_upstream(outcome.upstream)
         failure = Failure(outcome, severity, facts, group.id, events)
+        failure.more = more
         group.examples.offer(failure, self._rng)
         if is_kept:
             group.examples.kept = failure

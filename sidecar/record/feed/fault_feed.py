@@ -125,6 +125,7 @@ def record_of(failure: Failure) -> dict[str, Any]:
         **headers_of(outcome),
         **({"stack": list(fault.stack)} if fault.stack else {}),
         **failure.facts,
+        **(failure.more or {}),
     }
 
 

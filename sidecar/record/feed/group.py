@@ -73,15 +73,16 @@ class Group:
         last_s: When the latest one was, on the steady clock.
         quiet_s: So long without a failure, and it may be over.
         examples: A few of them.
-        look_s: From then on there is more to do with a failure than to count it.
+        is_told_over: Its recovery was told, and it has not failed since.
+        ordered_s: When it was put behind those that were seen before.
         awaits_success: Its route has had none since the latest failure.
     """
 
     __slots__ = (
         "_began_s", "_present", "_slice", "_slices", "_succeeded_s", "_turns_s",
         "_was_over", "awaits_success", "count", "examples", "first_ns", "first_s", "id",
-        "key", "last_ns", "last_s", "look_s", "quiet_s", "recoveries_s", "regressions",
-        "severity", "spec",
+        "is_told_over", "key", "last_ns", "last_s", "ordered_s", "quiet_s",
+        "recoveries_s", "regressions", "severity", "spec",
     )  # fmt: skip
 
     def __init__(
@@ -105,7 +106,8 @@ class Group:
         self.regressions = 0
         self.recoveries_s: deque[float] = deque(maxlen=_KEPT)  # Of former episodes.
         self.awaits_success = False
-        self.look_s = now_s
+        self.is_told_over = False
+        self.ordered_s = now_s
         self.examples: Examples[Failure] = Examples()
         self._succeeded_s: float | None = None  # The first one since `last_s`.
         self._was_over = False  # Before the present episode.

@@ -2,7 +2,8 @@
 
     add        find the group, or begin one       each failure: its cost is a storm's
     succeeded  of a route: what failed may be over
-    look       tell what is over                  each second
+    look       tell what is over                  each second, and each failure
+                                                  after some quiet
 
 The table is bounded. The group that is over, and was so for longest, makes room for
 a new one; if none is over, the one that was seen longest ago. What goes is counted.
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from sidecar.model import Fault, Outcome
 
 MAX_GROUPS: Final = 500
-_ORDERED_S: Final = 1.0  # So exact is the order in which they were seen.
 _UNEXPECTED: Final = "316-OP-FAIL"
 
 
@@ -63,7 +63,8 @@ class FaultGroups:
         self._requests_by_route = requests_by_route
         self._quiet_s = quiet_s
         self._most = most
-        # Latest seen last, to a second. A plain tuple finds what its Key is under.
+        # Latest seen last, but for those that were seen since they were put there.
+        # A plain tuple finds what its Key is under, and is cheaper.
         self._groups: OrderedDict[tuple[str, ...], Group] = OrderedDict()
         self._waiting: dict[str, list[Group]] = {}  # For a success, by route.
         self._on: dict[str, Group] = {}  # Those that were not over yet, by id.
@@ -84,8 +85,6 @@ class FaultGroups:
         Those that were taken for over are it still, until they fail again.
         """
         self._quiet_s = quiet_s
-        for group in self._groups.values():
-            group.look_s = float("-inf")
         for group in self._on.values():
             group.quiet_s = quiet_s
 
@@ -97,7 +96,8 @@ class FaultGroups:
 
     def find(self, fingerprint: str) -> Group | None:
         """Return the group with that fingerprint."""
-        return next((one for one in self if one.id == fingerprint), None)
+        found = (one for one in self._groups.values() if one.id == fingerprint)
+        return next(found, None)
 
     def add(
         self,
@@ -137,22 +137,17 @@ class FaultGroups:
                 Key(*key), fault.spec, severity, now_s, wall_ns, quiet_s=self._quiet_s
             )
             self._groups[key] = group
-        if now_s >= group.look_s:
-            self._look_after(key, group, now_s)
+            self._on[group.id] = group
+        elif group.is_told_over or now_s - group.last_s >= group.quiet_s:
+            self._tell_if_over(group, now_s)  # Before it begins anew.
+            group.is_told_over = False
+            self._on[group.id] = group
         group.add(severity, now_s, wall_ns, count)
+        group.quiet_s = self._quiet_s  # Of its next end; the last was by the former.
         if not group.awaits_success:
             group.awaits_success = True
             self._waiting.setdefault(outcome.route, []).append(group)
         return group
-
-    def _look_after(self, key: tuple[str, ...], group: Group, now_s: float) -> None:
-        """Do what one failure a second is enough for, and one after some quiet."""
-        self._groups.move_to_end(key)
-        if now_s - group.last_s >= group.quiet_s:
-            self._tell_if_over(group, now_s)  # Before it begins anew.
-        group.quiet_s = self._quiet_s
-        group.look_s = now_s + min(_ORDERED_S, self._quiet_s)
-        self._on[group.id] = group
 
     def succeeded(self, route: str, now_s: float) -> None:
         """A request of a route went well; told of the first one after a failure."""
@@ -190,14 +185,19 @@ class FaultGroups:
     def _tell_if_over(self, group: Group, now_s: float) -> None:
         if group.id in self._on and group.state_at(now_s) is State.RECOVERED:
             del self._on[group.id]
-            group.look_s = now_s
+            group.is_told_over = True
             if self.on_recovered is not None:
                 self.on_recovered(group)
 
     def _make_room(self, now_s: float) -> None:
         gone = next(iter(self._groups.values()))
+        # Moved here, and not with each failure: that would be too dear in a storm.
+        while gone.last_s > gone.ordered_s:
+            self._groups.move_to_end(gone.key)
+            gone.ordered_s = max(now_s, gone.last_s)
+            gone = next(iter(self._groups.values()))
         for group in self._groups.values():
-            if now_s - group.last_s < self._quiet_s - _ORDERED_S:
+            if now_s - group.ordered_s < self._quiet_s:
                 break  # Those that follow were seen later still.
             if group.state_at(now_s) is State.RECOVERED:
                 gone = group

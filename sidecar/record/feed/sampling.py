@@ -147,10 +147,17 @@ class StormSample(Generic[T]):
         self._groups.clear()
         return rest.items
 
-    def takes(self, group: object) -> bool:
-        """Tell whether a failure of `group` is kept at once; else `offer` it."""
-        most = self._per_s if group in self._groups else self._per_s + MAX_FIRSTS
-        if self._taken >= most:
+    def takes(self, group: object, *, is_wanted: bool = False) -> bool:
+        """Tell whether a failure of `group` is kept at once; else `offer` it.
+
+        Args:
+            group: Whose failure it is.
+            is_wanted: The first of the group is, however many others there are.
+        """
+        if group in self._groups:
+            if self._taken >= self._per_s:
+                return False
+        elif self._taken >= self._per_s + MAX_FIRSTS and not is_wanted:
             return False
         self._groups.add(group)
         self._taken += 1

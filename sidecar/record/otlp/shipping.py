@@ -136,7 +136,6 @@ class Shipper(Generic[T]):
         with self._counting:  # What is being sent is counted here, or there.
             self._is_given_up = True
             self.counts.shut_down += self._put - self._taken
-        self._queue.clear()
 
     def _start(self) -> None:
         self._thread = threading.Thread(target=self._run, name=self._words, daemon=True)
@@ -145,11 +144,13 @@ class Shipper(Generic[T]):
     def _run(self) -> None:
         """Export until closed: a batch a second, or as fast as a full one fills."""
         make = self._loaded()
-        while not (self._is_closing.is_set() and not self._queue):
+        while self._queue or not self._is_closing.is_set():
             self._wake.wait()
             self._is_closing.wait(self._batching.delay_s)
             self._wake.clear()  # Before looking: what comes later wakes again.
             while self._queue:
+                if self._is_given_up:
+                    return
                 self._export_batch(make)
         if self._exporter is not None:
             self._exporter.shutdown()
@@ -204,13 +205,17 @@ class Shipper(Generic[T]):
         except Exception:  # noqa: BLE001 - whatever it is, the thread lives on
             _log.debug("the OTLP exporter raised", exc_info=True)
             is_sent = False
-        if is_sent is self._is_failing and not self._is_closing.is_set():
+        if is_sent is self._is_failing:
             self._is_failing = not is_sent
-            if is_sent:
-                _log.info("the collector takes %s again", self._words)
-            else:
-                _log.warning("the collector takes no %s: they are dropped", self._words)
+            if not self._is_closing.is_set():
+                self._tell_change(is_sent=is_sent)
         return is_sent
+
+    def _tell_change(self, *, is_sent: bool) -> None:
+        if is_sent:
+            _log.info("the collector takes %s again", self._words)
+        else:
+            _log.warning("the collector takes no %s: they are dropped", self._words)
 
 
 def hush_exporters() -> None:
