@@ -8,10 +8,13 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
+from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 import pytest
 from playwright.sync_api import sync_playwright
+
+from sidecar.admin.page import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +22,12 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium")
+MARKS = [
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium"),
+    pytest.mark.skipif(load() is None, reason="`make page` was not run"),
+    pytest.mark.timeout(180),
+    pytest.mark.xdist_group("page"),  # One browser is enough for two cores.
+]
 # Without the network, which it would else look for at every start.
 _QUIET = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -66,7 +74,8 @@ def _is_bad(said: Any) -> bool:
 
 
 def _is_away(asked: str, url: str) -> bool:
-    return not asked.startswith((url.partition("/?")[0].rstrip("/"), "data:"))
+    parts = urlsplit(url)
+    return not asked.startswith((f"{parts.scheme}://{parts.netloc}/", "data:"))
 
 
 class _Origin(BaseHTTPRequestHandler):

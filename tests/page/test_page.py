@@ -12,81 +12,16 @@ import psutil
 import pytest
 from playwright.sync_api import expect
 
-from sidecar.admin.page import load
 from tests.docs.serving import serving
-from tests.page.browser import (
-    PATIENCE_MS,
-    ask,
-    chromium,
-    looking,
-    needs_chromium,
-    origin,
-)
+from tests.page.browser import MARKS, ask, looking, origin
+from tests.page.places import ADMIN, CONFIG, Place, groups
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from playwright.sync_api import Browser, Locator, Page
+    from playwright.sync_api import Browser
 
-expect.set_options(timeout=PATIENCE_MS)
-pytestmark = [
-    needs_chromium,
-    pytest.mark.skipif(load() is None, reason="`make page` was not run"),
-    pytest.mark.timeout(180),
-    pytest.mark.xdist_group("page"),  # One browser is enough for two cores.
-]
-
-ADMIN, INBOUND = "127.0.0.1:15000", "127.0.0.1:15006"
-CONFIG = """
-service: orders
-inbound: {{listen: "127.0.0.1:0"}}
-health: {{listen: "127.0.0.1:0"}}
-admin: {{listen: "127.0.0.1:0", trace_url: "https://traces.example/t/{{trace_id}}"}}
-drain: {{lead: 0s}}
-upstreams:
-  app: {{endpoints: ["ORIGIN"]}}
-  gone: {{endpoints: ["127.0.0.1:{nobody}"]}}
-routes:
-  - {{name: gone, upstream: gone, matches: [{{path: {{value: /gone}}}}]}}
-  - {{name: checkout, upstream: app, matches: [{{path: {{value: /bad}}}}],
-     circuit_breaker: off}}
-  - {{name: rest, upstream: app}}
-"""
-
-
-class Place:
-    """Where the sidecar is."""
-
-    def __init__(self, addresses: dict[str, str]) -> None:
-        self.admin = addresses[ADMIN]
-        self.page = f"http://{self.admin}/"
-        self.inbound = addresses[INBOUND]
-
-    def records(self, query: str) -> list[dict[str, object]]:
-        with urlopen(f"http://{self.admin}/faults?{query}") as answer:
-            found: list[dict[str, object]] = json.load(answer)
-            return found
-
-
-def groups(page: Page) -> Locator:
-    """Return the rows of groups; on a busy machine the loop may stand still, too."""
-    return page.locator("[data-group]").filter(has_not_text="the sidecar itself")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    with (
-        origin() as address,
-        serving(tmp_path, CONFIG.replace("ORIGIN", address)) as addresses,
-    ):
-        yield Place(addresses)
+pytestmark = MARKS
 
 
 def test_a_failure_comes_up_by_itself_and_says_what_to_do(

@@ -5,15 +5,16 @@
 
 import { signal } from "@preact/signals";
 import { EventSource } from "eventsource";
+import { recall, remember } from "./memory.js";
 
 const TOKEN = "sidecar-token";
 const ANSWER_MS = 10_000;
 
-export const token = signal(sessionStorage.getItem(TOKEN) ?? "");
+export const token = signal(recall("sessionStorage", TOKEN));
 
 export function useToken(text: string): void {
   token.value = text;
-  sessionStorage.setItem(TOKEN, text);
+  remember("sessionStorage", TOKEN, text);
 }
 
 export class Refused extends Error {
@@ -26,13 +27,24 @@ export class Refused extends Error {
 }
 
 export async function ask<T>(path: string): Promise<T> {
+  return (await (await asked(path)).json()) as T;
+}
+
+// Asks for a page of a list; `next` is where the following one is, if there is one.
+export async function askPage<T>(path: string): Promise<{ items: T[]; next: string | null }> {
+  const answer = await asked(path);
+  const next = /<([^>]*)>;\s*rel="?next"?/.exec(answer.headers.get("Link") ?? "");
+  return { items: (await answer.json()) as T[], next: next?.[1] ?? null };
+}
+
+async function asked(path: string): Promise<Response> {
   const answer = await fetch(path, {
     headers: { Accept: "application/json", ...login() },
     cache: "no-store",
     signal: AbortSignal.timeout(ANSWER_MS), // Else one that hangs is waited for, and nothing asked again.
   });
   if (!answer.ok) throw new Refused(answer.status, await reason(answer));
-  return (await answer.json()) as T;
+  return answer;
 }
 
 export type Handlers = Record<string, (data: string) => void>;

@@ -2,7 +2,7 @@
 
 import type { ComponentChildren } from "preact";
 import { signal } from "@preact/signals";
-import { ago, plain } from "./format.js";
+import { ago, clock, plain } from "./format.js";
 import { now } from "./store.js";
 
 export const said = signal(""); // Shown for a moment, and read aloud.
@@ -15,23 +15,35 @@ export function say(text: string): void {
 }
 
 export async function copy(text: string, what: string): Promise<void> {
+  let isCopied = true;
   try {
     await navigator.clipboard.writeText(text);
   } catch {
-    // No permission, or plain http from another host: the old way still works.
-    const area = document.createElement("textarea");
-    area.value = text;
-    document.body.append(area);
-    area.select();
-    document.execCommand("copy");
-    area.remove();
+    isCopied = copyByHand(text); // No permission, or plain http from another host.
   }
-  say(`${what} copied`);
+  say(isCopied ? `${what} copied` : `${what} not copied: the browser does not allow it`);
+}
+
+// The old way; whoever works by keys stays where they were.
+function copyByHand(text: string): boolean {
+  const before = document.activeElement as HTMLElement | null;
+  const area = document.createElement("textarea");
+  area.value = text;
+  document.body.append(area);
+  area.select();
+  const isCopied = document.execCommand("copy");
+  area.remove();
+  before?.focus({ preventScroll: true });
+  return isCopied;
 }
 
 // By itself, for what it stands in not to be made anew each second.
 export function Ago({ of }: { of: string }) {
   return <>{ago(of, now.value)}</>;
+}
+
+export function Time({ of }: { of: string }) {
+  return <time dateTime={of} title={of}>{clock(of, now.value)}</time>;
 }
 
 export function Pill({ kind, children }: { kind: string; children: ComponentChildren }) {

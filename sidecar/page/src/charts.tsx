@@ -124,8 +124,8 @@ function Chart({ lines, values, format, height, label, floor, ceiling }: Props) 
           ...lines.map((line) => ({
             ...stroke(line, 1.5),
             label: line.label,
-            value: (plot: uPlot, value: number | null, at: number) => {
-              const told = value ?? plot.data[at]?.at(-1); // Of now, unless pointed at.
+            value: (plot: uPlot, value: number | null, line: number, at: number | null) => {
+              const told = at === null ? plot.data[line]?.at(-1) : value; // Of now, or pointed at.
               return read(told, format);
             },
           })),

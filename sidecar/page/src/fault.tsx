@@ -1,17 +1,20 @@
 // One failure, whole: its attempts in time, what to do, how things stood.
 
 import { useEffect, useState } from "preact/hooks";
-import { ask } from "./api.js";
-import { Code, Facts, Nothing, Severity, copy } from "./bits.js";
-import { bytes, clock, duration, plain, traceLink } from "./format.js";
-import { info } from "./store.js";
+import { ask, token } from "./api.js";
+import { Code, Facts, Nothing, Severity, Time, copy } from "./bits.js";
+import { bytes, duration, plain, traceLink } from "./format.js";
+import { info, wantsToken } from "./store.js";
 import type { Attempt, Fault, Happening } from "./types.js";
 
 export function FaultById({ id }: { id: string }) {
   const [fault, setFault] = useState<Fault | null>(null);
   const [missing, setMissing] = useState("");
+  const [tries, setTries] = useState(0);
   useEffect(() => {
+    if (wantsToken.value) return;
     let isWanted = true;
+    setMissing("");
     ask<Fault>(`/faults/${encodeURIComponent(id)}`).then(
       (record) => isWanted && (setFault(record), setMissing("")),
       (error: Error) => isWanted && setMissing(error.message),
@@ -19,9 +22,16 @@ export function FaultById({ id }: { id: string }) {
     return () => {
       isWanted = false;
     };
-  }, [id]);
-  if (missing) return <Nothing>{missing}</Nothing>;
-  return fault ? <FaultDetail fault={fault} /> : <Nothing>Reading…</Nothing>;
+  }, [id, token.value, wantsToken.value, tries]);
+  if (missing) {
+    return (
+      <Nothing>
+        {missing} <button type="button" onClick={() => setTries(tries + 1)}>Try again</button>
+      </Nothing>
+    );
+  }
+  // The former one is not the one that was chosen.
+  return fault?.fault_id === id ? <FaultDetail fault={fault} /> : <Nothing>Reading…</Nothing>;
 }
 
 function FaultDetail({ fault }: { fault: Fault }) {
@@ -33,7 +43,7 @@ function FaultDetail({ fault }: { fault: Fault }) {
         <Severity of={fault.severity} />
         {fault.status > 0 && <span>answered {fault.status}</span>}
         <span>after {duration(fault.duration_ms / 1000)}</span>
-        <time dateTime={fault.time}>{clock(fault.time)}</time>
+        <Time of={fault.time} />
         <span class="push" />
         {link && <a href={link} target="_blank" rel="noreferrer noopener">Open trace</a>}
         <button type="button" class="copy-record"
@@ -133,7 +143,7 @@ function why(reason: string): string {
 
 function facts(fault: Fault): [string, preact.ComponentChildren][] {
   return [
-    ["code", fault.code], ["fault id", fault.fault_id], ["group", fault.group],
+    ["time", fault.time], ["code", fault.code], ["fault id", fault.fault_id], ["group", fault.group],
     ["origin", fault.origin], ["phase", fault.phase],
     ["processed by the upstream", fault.processed], ["limit of time", plain(fault.timeout_kind)],
     ["listener", fault.listener], ["route", fault.route], ["upstream", fault.upstream],
@@ -192,7 +202,7 @@ export function Event({ event }: { event: Happening }) {
   const move = event.from && event.to ? `${plain(event.from)} → ${plain(event.to)}` : "";
   return (
     <li>
-      <time dateTime={event.time}>{clock(event.time)}</time>
+      <Time of={event.time} />
       <span class="kind">{plain(event.kind)}</span>
       <span class="subject">{event.subject}</span>
       {move && <span class={`move ${event.to}`}>{move}</span>}

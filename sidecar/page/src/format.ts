@@ -44,8 +44,12 @@ export function ago(iso: string, now: number): string {
   return seconds < 1 ? "now" : `${duration(Math.floor(seconds)).replace(/\.0+s$/, "s")} ago`;
 }
 
-export function clock(iso: string): string {
-  return new Date(iso).toLocaleTimeString("en-GB");
+// In the time of whoever looks; with the day, unless it is today.
+export function clock(iso: string, now: number): string {
+  const moment = new Date(iso);
+  const time = moment.toLocaleTimeString("en-GB");
+  if (moment.toDateString() === new Date(now).toDateString()) return time;
+  return `${moment.toLocaleDateString("en-GB", { day: "numeric", month: "short" })} ${time}`;
 }
 
 export function bytes(size: number): string {

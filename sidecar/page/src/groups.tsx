@@ -1,11 +1,14 @@
 // The fault groups, worst and newest first; each opens to all there is to know.
 
-import { useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { ask, token } from "./api.js";
 import { Ago, Nothing, Section, Severity, State, copy } from "./bits.js";
 import { FaultById } from "./fault.js";
 import { count, duration, percent, rate, times } from "./format.js";
 import { open, openedAs } from "./place.js";
-import { GROUPS, active, found, groups, info, query, severities, shownGroups } from "./store.js";
+import {
+  GROUPS, active, found, groups, hasAnswered, isSearchedInPart, query, severities, shownGroups, wantsToken,
+} from "./store.js";
 import type { Fault, Group } from "./types.js";
 
 const ALL = ["P0", "P1", "P2", "P3"] as const;
@@ -19,6 +22,7 @@ export function Groups() {
     <Section id="faults" title="Faults" note={seen ? note : ""}
       more={<Severities />}>
       <Found records={found.value} />
+      <Asked shown={shown} />
       {shown.length === 0 && <Nothing>{nothing()}</Nothing>}
       <ol class="groups">
         {shown.map((group) => <Entry key={group.id} group={group} />)}
@@ -28,9 +32,39 @@ export function Groups() {
 }
 
 function nothing(): string {
-  if (!info.value) return "Waiting for the sidecar…";
-  if (groups.value.length) return "No group matches.";
-  return "Nothing has failed since this sidecar started.";
+  if (!hasAnswered("groups")) return "Waiting for the sidecar…";
+  if (!groups.value.length) return "Nothing has failed since this sidecar started.";
+  return isSearchedInPart.value
+    ? "No group matches, and no failure of late: older records were not looked through."
+    : "No group matches.";
+}
+
+// The group that the address names, where the list has it not: it may be filtered out,
+// one of the oldest, or of before a restart.
+function Asked({ shown }: { shown: Group[] }) {
+  const id = openedAs("group");
+  if (!id || shown.some((group) => group.id === id)) return null;
+  const known = groups.value.find((group) => group.id === id);
+  if (known) return <ol class="groups"><Entry group={known} /></ol>;
+  return hasAnswered("groups") ? <ById key={id} id={id} /> : null;
+}
+
+function ById({ id }: { id: string }) {
+  const [group, setGroup] = useState<Group | null>(null);
+  const [missing, setMissing] = useState("");
+  useEffect(() => {
+    if (wantsToken.value) return;
+    ask<Group>(`/fault-groups/${encodeURIComponent(id)}`).then(
+      (told) => (setGroup({ ...told, examples: told.records?.map((one) => one.fault_id) ?? told.examples }), setMissing("")),
+      (error: Error) => setMissing(error.message),
+    );
+  }, [id, token.value, wantsToken.value]);
+  if (group) return <ol class="groups"><Entry group={group} /></ol>;
+  return missing ? (
+    <Nothing>
+      The group {id} is not shown: {missing}. <button type="button" onClick={() => open("group", "")}>Close</button>
+    </Nothing>
+  ) : null;
 }
 
 function Severities() {
@@ -56,9 +90,13 @@ function Severities() {
 
 function Entry({ group }: { group: Group }) {
   const isOpen = openedAs("group") === group.id;
+  const row = useRef<HTMLLIElement>(null);
+  useEffect(() => {
+    if (isOpen && row.current && !isInView(row.current)) row.current.scrollIntoView();
+  }, [isOpen]); // By a link, or from the alerts: who clicks on it sees it.
   const where = [group.route, group.upstream, group.endpoint].filter(Boolean).join(" › ");
   return (
-    <li class={`group ${group.state} ${isOpen ? "open" : ""}`} id={`group-${group.id}`}>
+    <li class={`group ${group.state} ${isOpen ? "open" : ""}`} id={`group-${group.id}`} ref={row}>
       <button type="button" class="row" aria-expanded={isOpen} data-group={group.id}
         onClick={() => open("group", isOpen ? "" : group.id)}>
         <Severity of={group.severity} />
@@ -83,6 +121,11 @@ function Entry({ group }: { group: Group }) {
       {isOpen && <Detail group={group} />}
     </li>
   );
+}
+
+function isInView(element: HTMLElement): boolean {
+  const { top } = element.getBoundingClientRect();
+  return top >= 0 && top < innerHeight;
 }
 
 function Detail({ group }: { group: Group }) {

@@ -1,7 +1,7 @@
 // The page: what fails now, since when, why, and what to do; and how the traffic is.
 
 import { render } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { token, useToken } from "./api.js";
 import { Nothing, Pill, Section, said, say } from "./bits.js";
 import { Latency, Success, Traffic } from "./charts.js";
@@ -11,8 +11,8 @@ import { Groups } from "./groups.js";
 import { open, openedAs } from "./place.js";
 import { Routes } from "./routes.js";
 import {
-  active, begin, events, info, isPaused, link, problem, query, search, severities, total,
-  tryAgain, wantsToken,
+  active, begin, events, hasAnswered, info, isPaused, link, problem, query, search, severities, total,
+  tryAgain, typed, wantsToken,
 } from "./store.js";
 import "./style.css";
 import { choice, nextTheme } from "./theme.js";
@@ -37,7 +37,7 @@ function Page() {
       </a>
       <Top onHelp={() => setHelping(true)} />
       <main>
-        {problem.value && <Problem />}
+        {(problem.value || wantsToken.value) && <Problem />}
         <div class="now" role="group" aria-label="All routes, the last five minutes">
           <figure><figcaption>Requests and failures per second</figcaption><Traffic series={total.value} /></figure>
           <figure><figcaption>Success</figcaption><Success series={total.value} /></figure>
@@ -57,22 +57,23 @@ function Page() {
 
 function Top({ onHelp }: { onHelp: () => void }) {
   const about = info.value;
+  const isLost = wantsToken.value || link.value === "lost"; // What is shown is of before.
   return (
     <header class="top">
       <h1>{about?.service ?? "sidecar"}</h1>
       {about && (
-        <Pill kind={about.ready ? "good" : "bad"}>
-          {about.ready ? "ready" : `not ready: ${about.not_ready_reason}`}
+        <Pill kind={isLost ? "warn" : about.ready ? "good" : "bad"}>
+          {isLost && "was "}{about.ready ? "ready" : `not ready: ${about.not_ready_reason}`}
         </Pill>
       )}
-      <Pill kind={isPaused.value ? "warn" : link.value === "live" ? "good" : "warn"}>
-        <span class="dot" />{isPaused.value ? "paused" : LINKS[link.value]}
+      <Pill kind={!isPaused.value && !isLost && link.value === "live" ? "good" : "warn"}>
+        <span class="dot" />{[isPaused.value && "paused", state()].filter(Boolean).join(", ")}
       </Pill>
-      {about?.fault_store.state === "failed" && (
+      {about?.fault_store.problem && (
         <Pill kind="bad">faults are not kept on disk: {about.fault_store.problem}</Pill>
       )}
       <input type="search" id="search" placeholder="Search: code, route, endpoint, fault or trace id"
-        aria-label="Search" autocomplete="off" spellcheck={false} value={query.value}
+        aria-label="Search" autocomplete="off" spellcheck={false} value={typed.value}
         onInput={(event) => search(event.currentTarget.value)} />
       <span class="about">
         {about && `${about.host} · configuration ${about.config_version} · ${about.version}`}
@@ -88,11 +89,17 @@ function Top({ onHelp }: { onHelp: () => void }) {
   );
 }
 
+// How the sidecar is heard; of a page that is paused only that it is not.
+function state(): string {
+  if (wantsToken.value) return "needs the token";
+  return isPaused.value && link.value !== "lost" ? "" : LINKS[link.value];
+}
+
 function Problem() {
   const field = useRef<HTMLInputElement>(null);
   return (
     <div class="problem" role="alert">
-      <p>{problem.value}</p>
+      <p>{problem.value || "this needs the token"}</p>
       {wantsToken.value && (
         <form onSubmit={(event) => {
           event.preventDefault();
@@ -127,10 +134,16 @@ function Events() {
     .slice(0, 50);
   return (
     <Section id="events" title="Events">
-      {!shown.length && <Nothing>No breaker moved, no endpoint was ejected, nothing was reloaded.</Nothing>}
+      {!shown.length && <Nothing>{noEvent()}</Nothing>}
       <ul class="events">{shown.map((event) => <Event key={event.seq} event={event} />)}</ul>
     </Section>
   );
+}
+
+function noEvent(): string {
+  if (!hasAnswered("events")) return "Waiting for the sidecar…";
+  if (events.value.length) return "No event matches.";
+  return "No breaker moved, no endpoint was ejected, nothing was reloaded.";
 }
 
 const KEYS: [string, string][] = [
@@ -158,7 +171,7 @@ function Help({ onClose }: { onClose: () => void }) {
 }
 
 function useKeys(help: () => void): void {
-  useEffect(() => {
+  useLayoutEffect(() => { // At once: keys are there with what they are for.
     const pressed = (event: KeyboardEvent) => {
       const target = event.target as HTMLElement;
       const isTyping = target.matches("input, select, textarea");
@@ -210,9 +223,10 @@ function copyOpened(): void {
 // A tab in the background tells, too.
 function useTitle(): void {
   const urgent = active.value.filter((g) => g.severity === "P0" || g.severity === "P1").length;
+  const sign = problem.value || wantsToken.value || link.value === "lost" ? "(?) " : urgent ? `(${urgent}) ` : "";
   useEffect(() => {
-    document.title = `${urgent ? `(${urgent}) ` : ""}${info.value?.service ?? "sidecar"} · sidecar`;
-  }, [urgent, info.value?.service]);
+    document.title = `${sign}${info.value?.service ?? "sidecar"} · sidecar`;
+  }, [sign, info.value?.service]);
 }
 
 begin();

@@ -18,7 +18,8 @@ export function open(kind: "group" | "fault" | "route", id: string): void {
   const place = new URLSearchParams(location.hash.slice(1));
   if (id) place.set(kind, id);
   else place.delete(kind);
-  if (kind === "group") place.delete("fault"); // It may be one of another group.
+  if (kind === "group") place.delete("fault"); // It may be one of another group,
+  if (kind === "fault") place.delete("group"); // and this one of none that is open.
   const hash = place.toString();
   history.replaceState(null, "", hash ? `#${hash}` : location.pathname);
   opened.value = place;

@@ -6,7 +6,9 @@ import { Facts, Nothing, Section, State } from "./bits.js";
 import { Latency, Spark, Success, Traffic } from "./charts.js";
 import { duration, isFound, percent, rate, sorted, type RouteOrder } from "./format.js";
 import { open, openedAs } from "./place.js";
-import { breakers, chart, empty, histories, info, met, query, routes, search, seeBreakers } from "./store.js";
+import {
+  breakers, chart, empty, failedCharts, hasAnswered, histories, met, query, routes, search, seeBreakers,
+} from "./store.js";
 import type { Route } from "./types.js";
 
 const ROW_PX = 34;
@@ -24,7 +26,7 @@ export function Routes() {
       note={routes.value.length > 1 ? `${shown.length} of ${routes.value.length}` : ""}>
       {chosen && <Chosen route={chosen} />}
       {shown.length ? <Rows shown={shown} /> : (
-        <Nothing>{info.value ? "No route matches." : "Waiting for the sidecar…"}</Nothing>
+        <Nothing>{hasAnswered("routes") ? "No route matches." : "Waiting for the sidecar…"}</Nothing>
       )}
     </Section>
   );
@@ -68,7 +70,7 @@ function Rows({ shown }: { shown: Route[] }) {
     if (!missing) return;
     const soon = setTimeout(() => void chart(missing.split("\n").slice(0, 50)), 80);
     return () => clearTimeout(soon);
-  }, [missing]);
+  }, [missing, failedCharts.value]);
   return (
     <div class="rows" ref={box} onScroll={measure} role="table" aria-label="Routes"
       aria-rowcount={shown.length + 1} tabIndex={0}>
@@ -117,7 +119,7 @@ function grade(ratio: number | null): string {
 
 function Chosen({ route }: { route: Route }) {
   const known = histories.value.get(route.route);
-  useEffect(() => void chart([route.route]), [route.route, known === undefined]);
+  useEffect(() => void chart([route.route]), [route.route, known === undefined, failedCharts.value]);
   useEffect(() => void seeBreakers().catch(met), [route.route]);
   const series = known ?? empty();
   const breaker = breakers.value.find((one) => one.route === route.route);

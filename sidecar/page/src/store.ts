@@ -5,13 +5,14 @@
 //
 // What is asked for again is asked at most every two seconds, however much happens,
 // and every ten if nothing does: states change with time alone, too. A page that
-// nobody looks at asks for groups alone, when something fails: its title tells.
+// nobody looks at leaves the stream, of which a browser has six, and asks for groups
+// alone: its title tells.
 //
 // Traffic is told every two seconds, so silence is a connection that is dead; where an
 // interval is missing, the charts are asked for anew.
 
 import { computed, signal } from "@preact/signals";
-import { Refused, ask, follow } from "./api.js";
+import { Refused, ask, askPage, follow } from "./api.js";
 import { byUrgency, isFound, isOver } from "./format.js";
 import { openedAs } from "./place.js";
 import type {
@@ -25,6 +26,8 @@ const KEPT_EVENTS = 200;
 export const GROUPS = 200;
 const RETRY_MS = 5_000;
 const SILENT_MS = 15_000;
+const AWAY_MS = 5_000; // Who only looks at another tab for a moment stays.
+const SEARCHED_PAGES = 5; // The store looks through some thousand records a page.
 
 export type Link = "connecting" | "live" | "polling" | "lost";
 
@@ -45,9 +48,18 @@ export const endMs = signal(Date.now());
 export const total = signal<Series>(empty());
 export const histories = signal<ReadonlyMap<string, Series>>(new Map());
 export const isPaused = signal(false);
-export const query = signal("");
+export const typed = signal("");
+export const query = computed(() => typed.value.trim());
 export const severities = signal<ReadonlySet<string>>(new Set());
 export const found = signal<Fault[]>([]);
+export const isSearchedInPart = signal(false); // Older records were not looked through.
+export const failedCharts = signal(0); // Answers for charts that did not come.
+const answered = signal<ReadonlySet<string>>(new Set());
+
+// Until there is an answer, nothing that is not there is known not to be.
+export function hasAnswered(what: keyof typeof askers): boolean {
+  return answered.value.has(what);
+}
 
 export const shownGroups = computed(() =>
   groups.value
@@ -70,6 +82,7 @@ class Asker {
   private askedMs = 0;
 
   constructor(
+    private readonly name: string,
     private readonly what: () => Promise<void>,
     private readonly seldomMs: number = SELDOM_MS,
   ) {}
@@ -94,6 +107,7 @@ class Asker {
     this.askedMs = nowMs;
     try {
       await this.what();
+      if (!answered.value.has(this.name)) answered.value = new Set([...answered.value, this.name]);
       met(null, this);
     } catch (error) {
       met(error, this);
@@ -104,28 +118,28 @@ class Asker {
 }
 
 const askers = {
-  info: new Asker(async () => {
+  info: new Asker("info", async () => {
     info.value = await ask<Info>("/");
   }),
-  groups: new Asker(async () => {
+  groups: new Asker("groups", async () => {
     groups.value = await ask<Group[]>(`/fault-groups?limit=${GROUPS}`);
   }),
-  routes: new Asker(async () => {
+  routes: new Asker("routes", async () => {
     routes.value = await ask<Route[]>("/traffic");
   }, 2 * SOON_MS),
-  upstreams: new Asker(async () => {
+  upstreams: new Asker("upstreams", async () => {
     upstreams.value = await ask<Upstream[]>("/upstreams");
   }, 2 * SOON_MS),
-  breakers: new Asker(async () => {
+  breakers: new Asker("breakers", async () => {
     if (openedAs("route")) await seeBreakers(); // Of a thousand they are long, and shown of one.
   }),
-  application: new Asker(async () => {
+  application: new Asker("application", async () => {
     application.value = await ask<Application>("/application");
   }),
-  alerts: new Asker(async () => {
+  alerts: new Asker("alerts", async () => {
     alerts.value = await ask<Alerts>("/alerts");
   }),
-  events: new Asker(async () => {
+  events: new Asker("events", async () => {
     events.value = await ask<Happening[]>(`/events?limit=${KEPT_EVENTS}`);
   }, 6 * SELDOM_MS),
 };
@@ -144,16 +158,20 @@ export function begin(): void {
 // Asks for one thing first: ten wrong tokens at once would keep the right one out, too.
 export async function tryAgain(): Promise<void> {
   isKnocking = true;
+  isKeptOut = false;
   try {
     info.value = await ask<Info>("/");
     wantsToken.value = false;
     met(null);
   } catch (error) {
     met(error);
+    isKeptOut = error instanceof Refused && error.status === 429;
   } finally {
     isKnocking = false;
   }
-  if (wantsToken.value) return;
+  clearTimeout(again);
+  if (isKeptOut) again = setTimeout(() => void tryAgain(), RETRY_MS);
+  if (isKeptOut || wantsToken.value) return;
   for (const asker of Object.values(askers)) asker.soon();
   connect();
   tick();
@@ -162,12 +180,17 @@ export async function tryAgain(): Promise<void> {
 let leave = (): void => undefined;
 let again: ReturnType<typeof setTimeout> | undefined;
 let heardMs = Date.now();
+let hiddenMs = 0; // Since when nobody looks.
+let isAway = false; // The stream was left.
 let isKnocking = false;
+let isKeptOut = false; // Others' wrong tokens do that, for a while.
 let isCatchingUp = false;
 
 function connect(): void {
   leave();
   clearTimeout(again);
+  isAway = document.hidden;
+  if (isAway) return;
   heardMs = Date.now();
   leave = follow(
     {
@@ -198,16 +221,31 @@ function connect(): void {
 }
 
 function tick(): void {
-  if (isKnocking || wantsToken.value) return;
+  if (isKnocking || isKeptOut || wantsToken.value) return;
   const nowMs = Date.now();
+  if (document.hidden) return rest(nowMs);
+  hiddenMs = 0;
+  if (isAway) connect();
   if (nowMs - heardMs > SILENT_MS) {
     link.value = "lost";
     connect();
   }
   if (isPaused.value) return;
-  if (document.hidden) return askers.groups.tickIfDue(nowMs);
   now.value = nowMs;
   for (const asker of Object.values(askers)) asker.tick(nowMs);
+}
+
+function rest(nowMs: number): void {
+  hiddenMs ||= nowMs;
+  if (!isAway && nowMs - hiddenMs >= AWAY_MS) {
+    leave();
+    clearTimeout(again);
+    isAway = true;
+    link.value = "polling";
+  }
+  if (isPaused.value) return;
+  if (isAway) askers.groups.tick(nowMs);
+  else askers.groups.tickIfDue(nowMs);
 }
 
 // What each who asks has met; it stays until the same has its answer.
@@ -218,8 +256,9 @@ export function met(error: unknown, who: unknown = null): void {
   problems.delete(null); // Of what was asked once: the next answer to anybody ends it.
   if (error === null && who === null) problems.clear();
   if (error instanceof Refused) {
-    // Until there is another token nothing is asked for: wrong ones are counted.
-    wantsToken.value ||= error.status === 401 || error.status === 429;
+    // Until there is another token nothing is asked for: wrong ones are counted. Who
+    // has the right one may be kept out (429) by others' wrong ones, for a while.
+    wantsToken.value ||= error.status === 401;
     problems.set(who, error.message);
   } else if (error !== null) {
     problems.set(who, "the sidecar does not answer"); // The stream tells of the link.
@@ -246,11 +285,16 @@ export async function chart(names: string[]): Promise<void> {
   try {
     const history = await ask<History>(`/traffic/history?${wanted}`);
     const known = new Map(histories.value);
-    for (const { route, ...series } of history.routes) known.set(route, series);
+    // While paused, what is drawn ends before what is told.
+    const later = Math.round((Date.parse(history.end) - endMs.value) / (1000 * intervalS.value));
+    const shift = isPaused.value ? Math.max(0, later) : 0;
+    for (const { route, ...series } of history.routes) known.set(route, shorter(series, shift));
     while (known.size > 200) known.delete(known.keys().next().value as string);
     histories.value = known;
   } catch (error) {
     met(error);
+    setTimeout(() => failedCharts.value++, RETRY_MS); // Who shows them asks again.
+    return;
   }
   // One that there is nothing of begins now; asked for again after the next break.
   const rest = unknown.filter((name) => !histories.value.has(name));
@@ -259,7 +303,7 @@ export async function chart(names: string[]): Promise<void> {
 
 // Asks for the last minutes anew: those who show routes then ask for theirs.
 async function catchUp(): Promise<void> {
-  if (isCatchingUp) return;
+  if (isCatchingUp || isPaused.value) return; // After a pause the next tick does it.
   isCatchingUp = true;
   try {
     const history = await ask<History>("/traffic/history");
@@ -298,6 +342,17 @@ function longer(series: Series, point: Point | undefined): Series {
   };
 }
 
+function shorter(series: Series, by: number): Series {
+  const cut = <T>(values: T[]): T[] => values.slice(0, Math.max(0, values.length - by));
+  return {
+    requests: cut(series.requests),
+    failures: cut(series.failures),
+    p50_s: cut(series.p50_s),
+    p95_s: cut(series.p95_s),
+    p99_s: cut(series.p99_s),
+  };
+}
+
 export function empty(): Series {
   return { requests: [], failures: [], p50_s: [], p95_s: [], p99_s: [] };
 }
@@ -306,21 +361,27 @@ export function empty(): Series {
 let searching: ReturnType<typeof setTimeout> | undefined;
 
 export function search(text: string): void {
-  query.value = text.trim();
+  const before = query.value;
+  typed.value = text;
+  if (query.value === before) return;
   clearTimeout(searching);
-  if (query.value.length < 3) {
-    found.value = [];
-    return;
-  }
-  searching = setTimeout(async () => {
-    const asked = query.value;
-    const wanted = new URLSearchParams({ text: asked, limit: "20" });
-    try {
-      const records = await ask<Fault[]>(`/faults?${wanted}`);
-      if (asked === query.value) found.value = records;
-    } catch (error) {
-      met(error);
-    }
-  }, 300);
+  found.value = [];
+  isSearchedInPart.value = false;
+  if (query.value.length >= 3) searching = setTimeout(() => void find(query.value), 300);
 }
 
+async function find(asked: string): Promise<void> {
+  const wanted = new URLSearchParams({ text: asked, limit: "20" });
+  let next: string | null = `/faults?${wanted}`;
+  try {
+    for (let page = 0; next && page < SEARCHED_PAGES && !found.value.length; page++) {
+      const told: { items: Fault[]; next: string | null } = await askPage<Fault>(next);
+      if (asked !== query.value) return;
+      found.value = told.items;
+      next = told.next;
+    }
+    isSearchedInPart.value = !found.value.length && next !== null;
+  } catch (error) {
+    met(error);
+  }
+}

@@ -1,6 +1,7 @@
 // Light, dark, or as the system has it.
 
 import { signal } from "@preact/signals";
+import { recall, remember } from "./memory.js";
 
 type Choice = "auto" | "light" | "dark";
 
@@ -12,8 +13,8 @@ export const choice = signal<Choice>(stored());
 export const theme = signal<"light" | "dark">("light");
 
 function stored(): Choice {
-  const found = localStorage.getItem(KEY) as Choice | null;
-  return found && order.includes(found) ? found : "auto";
+  const found = recall("localStorage", KEY) as Choice;
+  return order.includes(found) ? found : "auto";
 }
 
 function apply(): void {
@@ -24,7 +25,7 @@ function apply(): void {
 
 export function nextTheme(): void {
   choice.value = order[(order.indexOf(choice.value) + 1) % order.length] ?? "auto";
-  localStorage.setItem(KEY, choice.value);
+  remember("localStorage", KEY, choice.value);
   apply();
 }
 

@@ -128,7 +128,7 @@ export interface Upstream {
   pending: number;
   retry_budget_left: number;
   endpoints: Endpoint[];
-  discovery: { state?: string; detail?: string } | null;
+  discovery: { source: string; age_s: number | null; failure: string } | null;
 }
 
 export interface Breaker {

@@ -2,7 +2,7 @@
 
 import { Nothing, Section, State } from "./bits.js";
 import { duration, isFound, plain, times } from "./format.js";
-import { info, query, upstreams } from "./store.js";
+import { hasAnswered, query, upstreams } from "./store.js";
 import type { Endpoint, Upstream } from "./types.js";
 
 const SHOWN = 100; // Of each: those that are not well come first.
@@ -16,7 +16,7 @@ export function Upstreams() {
   return (
     <Section id="upstreams" title="Upstreams" note={out ? `not well: ${out} of ${all}` : ""}>
       {!shown.length && (
-        <Nothing>{info.value ? "No upstream matches." : "Waiting for the sidecar…"}</Nothing>
+        <Nothing>{hasAnswered("upstreams") ? "No upstream matches." : "Waiting for the sidecar…"}</Nothing>
       )}
       {shown.slice(0, SHOWN).map((upstream) => <One key={upstream.name} upstream={upstream} />)}
       {shown.length > SHOWN && <Nothing>and {shown.length - SHOWN} more: search for them</Nothing>}
@@ -40,6 +40,7 @@ function One({ upstream }: { upstream: Upstream }) {
           {upstream.in_flight} in flight · {upstream.pending} waiting · {upstream.retry_budget_left} retries left
         </small>
       </h3>
+      {upstream.discovery?.failure && <p class="failing">{stale(upstream.discovery)}</p>}
       {!endpoints.length && <Nothing>No endpoint.</Nothing>}
       <ul>
         {endpoints.slice(0, SHOWN).map((endpoint) => <Line key={endpoint.address} endpoint={endpoint} />)}
@@ -47,6 +48,11 @@ function One({ upstream }: { upstream: Upstream }) {
       {endpoints.length > SHOWN && <Nothing>and {endpoints.length - SHOWN} more</Nothing>}
     </div>
   );
+}
+
+function stale({ source, failure, age_s }: NonNullable<Upstream["discovery"]>): string {
+  const age = age_s === null ? "no answer ever came" : `the last answer is ${duration(age_s)} old`;
+  return `${source} does not tell its endpoints: ${failure}; ${age}`;
 }
 
 function Line({ endpoint }: { endpoint: Endpoint }) {
