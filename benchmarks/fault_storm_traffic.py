@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from benchmarks.plan import Plan
     from sidecar.app import App
 
-_PAIRS_A_SECOND: Final = 30  # Of those seconds that a round of other loads takes.
+_PAIRS_A_SECOND: Final = 75  # Of those seconds that a round of other loads takes.
 _WINDOW_S: Final = 0.25
 _STEP_S: Final = 0.01
 _CALM_S: Final = 4.0

@@ -55,10 +55,10 @@ function ById({ id }: { id: string }) {
   useEffect(() => {
     if (wantsToken.value) return;
     ask<Group>(`/fault-groups/${encodeURIComponent(id)}`).then(
-      (told) => (setGroup({ ...told, examples: told.records?.map((one) => one.fault_id) ?? told.examples }), setMissing("")),
+      (told) => (setGroup(told), setMissing("")),
       (error: Error) => setMissing(error.message),
     );
-  }, [id, token.value, wantsToken.value]);
+  }, [id, token.value, wantsToken.value, groups.value]); // As often as the others.
   if (group) return <ol class="groups"><Entry group={group} /></ol>;
   return missing ? (
     <Nothing>
