@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from urllib.request import urlopen
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from playwright.sync_api import Locator, Page
 
 ADMIN, INBOUND = "127.0.0.1:15000", "127.0.0.1:15006"
@@ -44,3 +46,15 @@ class Place:
 def groups(page: Page) -> Locator:
     """Return the rows of groups; on a busy machine the loop may stand still, too."""
     return page.locator("[data-group]").filter(has_not_text="the sidecar itself")
+
+
+def guarded(folder: Path) -> tuple[str, str]:
+    """Return a configuration whose admin API is on the network, and its token."""
+    token, file = "a-token-that-is-long-enough-to-be-one", folder / "token"
+    file.write_text(f"{token}\n")
+    file.chmod(0o600)
+    config = CONFIG.replace("ORIGIN", "127.0.0.1:{nobody}").replace(
+        'admin: {{listen: "127.0.0.1:0",',
+        f'admin: {{{{listen: "0.0.0.0:0", token_file: {file},',
+    )
+    return config, token

@@ -14,7 +14,7 @@ from playwright.sync_api import expect
 
 from tests.docs.serving import serving
 from tests.page.browser import MARKS, ask, looking, origin
-from tests.page.places import ADMIN, CONFIG, Place, groups
+from tests.page.places import ADMIN, CONFIG, Place, groups, guarded
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -202,13 +202,7 @@ def test_a_sidecar_that_is_gone_is_told_and_found_again(
 def test_over_the_network_it_asks_for_the_token(
     browser: Browser, tmp_path: Path
 ) -> None:
-    token = tmp_path / "token"
-    token.write_text("a-token-that-is-long-enough-to-be-one\n")
-    token.chmod(0o600)
-    config = CONFIG.replace("ORIGIN", "127.0.0.1:{nobody}").replace(
-        'admin: {{listen: "127.0.0.1:0",',
-        f'admin: {{{{listen: "0.0.0.0:0", token_file: {token},',
-    )
+    config, token = guarded(tmp_path)
     with serving(tmp_path, config) as addresses:
         url = f"http://{addresses[ADMIN]}/".replace("0.0.0.0", "127.0.0.1")
         with looking(browser, url) as page:
@@ -218,7 +212,7 @@ def test_over_the_network_it_asks_for_the_token(
                 field.fill("not-the-token-but-long-enough")
                 page.keyboard.press("Enter")
                 expect(page.get_by_role("alert")).to_contain_text("is not the token")
-            field.fill(token.read_text().strip())
+            field.fill(token)
             page.keyboard.press("Enter")
             expect(page.get_by_role("alert")).to_have_count(0)
             expect(page.get_by_text("live", exact=True)).to_be_visible()

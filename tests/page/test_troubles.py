@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from tests.docs.serving import serving
 from tests.page.browser import MARKS, ask, looking
-from tests.page.places import ADMIN, CONFIG, Place, groups
+from tests.page.places import ADMIN, Place, groups, guarded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -186,17 +186,11 @@ def test_a_chart_whose_answer_fails_is_asked_for_again(
 def test_a_link_to_a_failure_waits_for_the_token(
     browser: Browser, tmp_path: Path
 ) -> None:
-    token = tmp_path / "token"
-    token.write_text("a-token-that-is-long-enough-to-be-one\n")
-    token.chmod(0o600)
-    config = CONFIG.replace("ORIGIN", "127.0.0.1:{nobody}").replace(
-        'admin: {{listen: "127.0.0.1:0",',
-        f'admin: {{{{listen: "0.0.0.0:0", token_file: {token},',
-    )
+    config, token = guarded(tmp_path)
     with serving(tmp_path, config) as addresses:
         url = f"http://{addresses[ADMIN]}/".replace("0.0.0.0", "127.0.0.1")
         with looking(browser, f"{url}#fault=0123456789abcdef0123") as page:
-            page.get_by_label("Token of the admin API").fill(token.read_text().strip())
+            page.get_by_label("Token of the admin API").fill(token)
             page.keyboard.press("Enter")
             single = page.locator("#single")
             expect(single).to_contain_text("0123456789abcdef0123")
