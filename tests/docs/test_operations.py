@@ -88,7 +88,9 @@ async def test_every_metric_is_in_the_table_with_its_labels_and_meaning() -> Non
 
 
 def test_every_attribute_of_a_span_is_told() -> None:
-    source = (ROOT / "sidecar" / "record" / "spans.py").read_text(encoding="utf-8")
+    source = (ROOT / "sidecar" / "record" / "otlp" / "spans.py").read_text(
+        encoding="utf-8"
+    )
     names = re.findall(r'"((?:http|url|client|sidecar|error)\.[a-z_.]+)"', source)
     assert len(names) > 10
     missing = [name for name in names if f"`{name}`" not in TEXT]
