@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from tests.soak.ledger import Sent
     from tests.soak.run import Report
 
-SECONDS = 4.0
+LENGTHS_S = (4.0, 8.0, 16.0)
 SEED = 5
+WHOLE = ("get", "post", "chunked", "lines", "events", "ws")
+LEFT = ("leave", "leave_upload")
 
 
 def without_one_act(sent: Sent, origin: list[Did]) -> tuple[Sent, list[Did]]:
@@ -58,14 +60,19 @@ FORGERIES = [
 async def test_a_short_soak_leaves_nothing_and_a_forged_journal_is_found_out(
     tmp_path: Path,
 ) -> None:
-    outcome = await Soak(tmp_path, SEED, workers=8).run(SECONDS)
-    assert outcome.violations == []
-    assert {event.kind for event in outcome.chaos} >= set(KINDS)
-    outs = Counter((sent.kind, sent.out) for sent in outcome.sent)
-    for kind in ("get", "post", "chunked", "lines", "events", "ws"):
-        assert outs[kind, "ok"], outs
-    assert outs["leave", "left"]
-    assert outs["leave_upload", "left"]
+    wanted = {(kind, "ok") for kind in WHOLE} | {(kind, "left") for kind in LEFT}
+    for (
+        seconds
+    ) in LENGTHS_S:  # What is cut is chance: of a kind it may be all at first.
+        folder = tmp_path / f"{seconds:g}"
+        folder.mkdir()
+        outcome = await Soak(folder, SEED, workers=8).run(seconds)
+        assert outcome.violations == []
+        assert {event.kind for event in outcome.chaos} >= set(KINDS)
+        outs = Counter((sent.kind, sent.out) for sent in outcome.sent)
+        if outs.keys() >= wanted:
+            break
+    assert outs.keys() >= wanted
     assert any(sent.code for sent in outcome.sent)
     assert "no violation" in list(report.lines(outcome))
     for forge, kind in FORGERIES:
