@@ -61,9 +61,7 @@ async def test_a_short_soak_leaves_nothing_and_a_forged_journal_is_found_out(
     tmp_path: Path,
 ) -> None:
     wanted = {(kind, "ok") for kind in WHOLE} | {(kind, "left") for kind in LEFT}
-    for (
-        seconds
-    ) in LENGTHS_S:  # What is cut is chance: of a kind it may be all at first.
+    for seconds in LENGTHS_S:  # What is cut is chance: it may be all of a kind.
         folder = tmp_path / f"{seconds:g}"
         folder.mkdir()
         outcome = await Soak(folder, SEED, workers=8).run(seconds)
