@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CANARY = "canary-7f3a"
+STALL = "316-LOCK-STALL"
 
 
 @pytest.fixture
@@ -146,7 +147,8 @@ async def test_a_line_of_the_access_log_is_one_json_object_whatever_is_asked() -
         lines = [f"GET {ODD} HTTP/1.1", "Host: test", odd, "Connection: close", "", ""]
         await proxy.ask("\r\n".join(lines).encode("latin-1"))
         await proxy.get("/", "x-request-id: \x1b[2J", method="PURGE")
-    told = stream.getvalue().splitlines()
+    # On a busy machine the loop may stand still, and that is told, too.
+    told = [line for line in stream.getvalue().splitlines() if STALL not in line]
     assert len(told) == 2
     for line in told:
         assert line.isascii()
@@ -182,7 +184,8 @@ async def test_neither_codes_nor_methods_nor_paths_make_series_without_end() -> 
     assert len(samples) <= 1000
     own = {s.labels.get("error_code", "") for s in samples}
     assert 0 < len(own) < 100
-    assert sum(s.value for s in samples if s.name == "app_316_fault_total") == 300
+    faults = [s for s in samples if s.name == "app_316_fault_total"]
+    assert sum(s.value for s in faults if s.labels["error_code"] != STALL) == 300
 
 
 async def test_a_malformed_request_to_the_admin_server_is_not_logged(
